@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ * api/root.c: life, errors, care (layer 8). */
+#include <stdlib.h>
+
+#include "api/internal.h"
+
+#define TEXT_OF(number) #number
+#define VERSION_TEXT(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
+
+uint32_t roost_version_number(void) { return ROOST_VERSION_MAJOR << 16 | ROOST_VERSION_MINOR << 8 | ROOST_VERSION_PATCH; }
+
+const char *roost_version(void) { return VERSION_TEXT(ROOST_VERSION_MAJOR, ROOST_VERSION_MINOR, ROOST_VERSION_PATCH); }
+
+struct roost_bytes roost_text(const char *string) { return rst_bytes(string, string ? strlen(string) : 0); }
+
+const char *roost_error_detail(void) { return rst_fail_detail(); }
+
+int rst_api_enter(const roost_root *root)
+{
+    rst_fail_clear();
+    if (!root) return rst_fail(ROOST_EINVAL, "no root was given");
+    int err = rst_engine_check(root->engine);
+    if (!err) rst_engine_glance(root->engine);
+    return err;
+}
+
+int roost_create(const char *path, const struct roost_settings *settings)
+{
+    rst_fail_clear();
+    if (!path || !path[0]) return rst_fail(ROOST_EINVAL, "no path was given");
+    return rst_root_create(path, settings);
+}
+
+int roost_open(const char *path, const struct roost_options *options, roost_root **ret_root)
+{
+    rst_fail_clear();
+    if (!path || !path[0] || !ret_root) return rst_fail(ROOST_EINVAL, "no path, or no place for the root, was given");
+    struct roost_options all = ROOST_OPTIONS_INIT;
+    RST_API_COPY(all, options);
+    if (all.level > ROOST_PROCESS) return rst_fail(ROOST_EINVAL, "there is no level %u", all.level);
+    roost_root *root = calloc(1, sizeof *root);
+    if (!root) return rst_fail(ROOST_ENOMEM, "no memory to open %s", path);
+    int err = 0;
+    if (all.flags & ROOST_OPEN_CREATE) {
+        err = rst_root_create(path, all.settings);
+        if (err == ROOST_EEXIST) err = 0;
+    }
+    if (!err) rst_fail_clear();
+    if (!err) err = rst_engine_open(path, options, false, &root->engine);
+    if (err) {
+        free(root);
+        return err;
+    }
+    *ret_root = root;
+    return 0;
+}
+
+int roost_close(roost_root *root)
+{
+    rst_fail_clear();
+    if (!root) return 0;
+    int err = rst_engine_close(root->engine);
+    free(root);
+    return err;
+}
+
+static int request(roost_root *root, uint16_t kind)
+{
+    int err = rst_api_enter(root);
+    struct rst_outcome outcome;
+    /* Care takes as long as it takes. */
+    enum { CARE_WAIT_MS = 600 * 1000 };
+    return err ? err
+               : rst_request(root->engine, kind, 0, 0, rst_bytes(NULL, 0), ROOST_PROCESS, kind == RST_OP_SYNC ? 0 : CARE_WAIT_MS,
+                             &outcome);
+}
+
+int roost_sync(roost_root *root) { return request(root, RST_OP_SYNC); }
+int roost_rest(roost_root *root) { return request(root, RST_OP_REST); }
+int roost_checkpoint(roost_root *root) { return request(root, RST_OP_CHECKPOINT); }
+int roost_rebuild(roost_root *root) { return request(root, RST_OP_REBUILD); }
+
+int roost_check(roost_root *root, roost_found_fn found, void *user)
+{
+    int err = rst_api_enter(root);
+    return err ? err : rst_verify(root->engine, found, user);
+}
+
+int roost_stats(roost_root *root, struct roost_stats *ret_stats)
+{
+    int err = rst_api_enter(root);
+    if (err) return err;
+    if (!ret_stats) return rst_fail(ROOST_EINVAL, "no place for the figures was given");
+    struct roost_stats stats;
+    memset(&stats, 0, sizeof stats);
+    err = rst_stats(root->engine, &stats);
+    if (!err) RST_API_GIVE(ret_stats, stats);
+    return err;
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT
+ * cmd_transfer.c: roost export, import: a root as JSON lines, each {"memory":{...}}, {"key":{...}}, {"stream":{...}} or
+ * {"state":{...}}. Bytes that are not UTF-8 travel as base64 in a field NAME_base64. */
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- export ------------------------------------------------------------------------------------------------------ */
+
+struct transfer {
+    struct cli *cli;
+    struct json_writer writer;
+    struct feed_result count;
+};
+
+static bool failed(const struct transfer *transfer) { return ferror(transfer->writer.file) != 0; }
+
+static void begin_line(struct transfer *transfer, const char *kind)
+{
+    json_open(&transfer->writer, NULL, '{');
+    json_open(&transfer->writer, kind, '{');
+}
+
+static void end_line(struct transfer *transfer)
+{
+    json_close(&transfer->writer, '}');
+    json_close(&transfer->writer, '}');
+    json_line_end(&transfer->writer);
+    transfer->count.line_count++;
+}
+
+static int export_memories(struct transfer *transfer)
+{
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    roost_iter *iter = NULL;
+    int got = roost_scan(transfer->cli->root, 0, 0, &iter);
+    while (got >= 0 && !failed(transfer) && (got = roost_iter_memory(iter, &memory)) > 0) {
+        begin_line(transfer, "memory");
+        json_memory_fields(&transfer->writer, &memory);
+        end_line(transfer);
+        transfer->count.memory_count++;
+    }
+    roost_iter_close(iter);
+    return got < 0 ? got : 0;
+}
+
+static int export_keys(struct transfer *transfer)
+{
+    struct roost_item item = ROOST_ITEM_INIT;
+    roost_iter *iter = NULL;
+    int got = roost_kv_scan(transfer->cli->root, roost_text(""), &iter);
+    while (got >= 0 && !failed(transfer) && (got = roost_iter_item(iter, &item)) > 0) {
+        begin_line(transfer, "key");
+        json_bytes(&transfer->writer, "key", item.key);
+        json_item_fields(&transfer->writer, &item, "value");
+        end_line(transfer);
+        transfer->count.key_count++;
+    }
+    roost_iter_close(iter);
+    return got < 0 ? got : 0;
+}
+
+static int export_entries(struct transfer *transfer, struct roost_bytes name)
+{
+    struct roost_item item = ROOST_ITEM_INIT;
+    roost_iter *iter = NULL;
+    int got = roost_stream_scan(transfer->cli->root, name, 0, &iter);
+    while (got >= 0 && !failed(transfer) && (got = roost_iter_item(iter, &item)) > 0) {
+        begin_line(transfer, "stream");
+        json_bytes(&transfer->writer, "name", name);
+        json_unsigned(&transfer->writer, "index", item.index);
+        json_item_fields(&transfer->writer, &item, "entry");
+        end_line(transfer);
+        transfer->count.stream_entry_count++;
+    }
+    roost_iter_close(iter);
+    return got < 0 ? got : 0;
+}
+
+static int export_streams(struct transfer *transfer)
+{
+    struct roost_item item = ROOST_ITEM_INIT;
+    roost_iter *iter = NULL;
+    int error = 0, got = roost_streams(transfer->cli->root, &iter);
+    while (got >= 0 && !error && !failed(transfer) && (got = roost_iter_item(iter, &item)) > 0)
+        error = export_entries(transfer, item.key);
+    roost_iter_close(iter);
+    return got < 0 ? got : error;
+}
+
+static int export_states(struct transfer *transfer)
+{
+    struct roost_state state = ROOST_STATE_INIT;
+    roost_iter *iter = NULL;
+    int got = roost_state_scan(transfer->cli->root, &iter);
+    while (got >= 0 && !failed(transfer) && (got = roost_iter_state(iter, &state)) > 0) {
+        if (!state.name.size) continue; /* the root's own: every root makes it itself */
+        begin_line(transfer, "state");
+        json_state_fields(&transfer->writer, &state);
+        end_line(transfer);
+        transfer->count.state_count++;
+    }
+    roost_iter_close(iter);
+    return got < 0 ? got : 0;
+}
+
+static int export_all(struct transfer *transfer)
+{
+    int error = export_memories(transfer);
+    if (!error) error = export_keys(transfer);
+    if (!error) error = export_streams(transfer);
+    if (!error) error = export_states(transfer);
+    return error ? cli_fail(error, "export") : CLI_OK;
+}
+
+/* Into a new file that takes the name only when it is complete and on the disk: an export that fails leaves the old
+ * one. */
+static int export_to_file(struct transfer *transfer, const char *path)
+{
+    char *temporary = NULL;
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) { /* a pipe, /dev/stdout: nothing to replace */
+        transfer->writer.file = fopen(path, "we");
+        if (!transfer->writer.file) return cli_fail_system(errno, "could not open", path);
+        int code = export_all(transfer);
+        return fclose(transfer->writer.file) != 0 && !code ? cli_fail_system(errno, "could not write", path) : code;
+    }
+    if (asprintf(&temporary, "%s.XXXXXX", path) < 0) return cli_fail_system(ENOMEM, "could not make", path);
+    int descriptor = mkostemp(temporary, O_CLOEXEC); /* mode 0600: memories are private */
+    transfer->writer.file = descriptor < 0 ? NULL : fdopen(descriptor, "w");
+    if (!transfer->writer.file) {
+        int code = cli_fail_system(errno, "could not make", temporary);
+        free(temporary);
+        return code;
+    }
+    int code = export_all(transfer);
+    bool good = fflush(transfer->writer.file) == 0 && !failed(transfer) && fsync(descriptor) == 0;
+    if (!code && !good) code = cli_fail_system(errno, "could not write", path);
+    fclose(transfer->writer.file);
+    if (!code && rename(temporary, path) < 0) code = cli_fail_system(errno, "could not write", path);
+    if (code) unlink(temporary);
+    free(temporary);
+    return code;
+}
+
+static void put_counts_json(const struct feed_result *count, bool import)
+{
+    struct json_writer writer = json_writer(stdout);
+    json_open(&writer, NULL, '{');
+    json_unsigned(&writer, "lines", count->line_count);
+    json_unsigned(&writer, "memories", count->memory_count);
+    json_unsigned(&writer, "keys", count->key_count);
+    json_unsigned(&writer, "stream_entries", count->stream_entry_count);
+    json_unsigned(&writer, "states", count->state_count);
+    if (import) {
+        json_unsigned(&writer, "refused", count->refused_count);
+        json_unsigned(&writer, "expired", count->expired_count);
+        if (count->stopped_at_line) json_unsigned(&writer, "stopped_at_line", count->stopped_at_line);
+    }
+    json_close(&writer, '}');
+    json_line_end(&writer);
+}
+
+static void put_counts(FILE *file, const char *what, const struct feed_result *count)
+{
+    fprintf(file, "%s %" PRIu64 " memories, %" PRIu64 " keys, %" PRIu64 " stream entries, %" PRIu64 " states\n", what,
+            count->memory_count, count->key_count, count->stream_entry_count, count->state_count);
+}
+
+static int run_export(struct cli *cli)
+{
+    struct transfer transfer = {.cli = cli, .writer = json_writer(stdout)};
+    cli_no_options(cli, 0, 1);
+    const char *path = cli->operand_count && strcmp(cli->operands[0], "-") != 0 ? cli->operands[0] : NULL;
+    int code = cli_open(cli, CLI_READING);
+    if (code) return code;
+    code = path ? export_to_file(&transfer, path) : export_all(&transfer);
+    if (code) return code;
+    if (path && cli->json)
+        put_counts_json(&transfer.count, false);
+    else if (path)
+        put_counts(stdout, "exported", &transfer.count);
+    return CLI_OK;
+}
+const struct cli_command command_export = {
+    "export",
+    "[FILE]",
+    "Write everything as JSON lines to FILE or stdout",
+    "Memories, keys, streams and states, lossless, one JSON object a line. FILE is replaced only when all of it is "
+    "written; it can be\n"
+    "read by you alone. Others may go on writing meanwhile; what they add during the export may or may not be in it.",
+    NULL,
+    run_export};
+
+/* ---- import ------------------------------------------------------------------------------------------------------ */
+
+enum { OPTION_ON_ERROR = 1, OPTION_FROM_LINE };
+static const struct cli_option import_options[] = {
+    {OPTION_ON_ERROR, 0, "on-error", "ACTION", "stop at a bad line (the default), or continue with the next"},
+    {OPTION_FROM_LINE, 0, "from-line", "N", "begin with line N: goes on where an import stopped"},
+    CLI_OPTION_LEVEL,
+    CLI_OPTION_END,
+};
+
+static void read_import_options(struct cli *cli, struct feed_options *options)
+{
+    int option;
+    while ((option = cli_next(cli)) != 0) {
+        if (option == OPTION_FROM_LINE) {
+            options->first_line = cli_number(cli, "--from-line", cli->value);
+        } else {
+            if (strcmp(cli->value, "stop") != 0 && strcmp(cli->value, "continue") != 0)
+                cli_usage(cli, "--on-error is stop or continue, not \"%s\"", cli->value);
+            options->continue_on_error = strcmp(cli->value, "continue") == 0;
+        }
+    }
+}
+
+static int run_import(struct cli *cli)
+{
+    struct feed_options options = {FEED_IMPORT, false, 0};
+    struct feed_result result;
+    read_import_options(cli, &options);
+    cli_operand_count(cli, 0, 1);
+    const char *path = cli->operand_count && strcmp(cli->operands[0], "-") != 0 ? cli->operands[0] : NULL;
+    if (!path && !cli->operand_count && isatty(STDIN_FILENO))
+        cli_usage(cli, "the lines are missing: name a FILE, or give them on stdin");
+    int descriptor = path ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+    if (descriptor < 0) return cli_fail_system(errno, "could not open", path);
+    int code = cli_open(cli, CLI_WRITING);
+    if (!code) {
+        cli_catch_interrupts();
+        code = feed_lines(cli, descriptor, &options, &result);
+        if (cli->json)
+            put_counts_json(&result, true);
+        else
+            put_counts(stdout, "imported", &result);
+        if (result.stopped_at_line && code == CLI_TIMED_OUT)
+            cli_say("import stopped at line %" PRIu64 ": all lines before it are stored; ask with the receipt before "
+                    "you go on",
+                    result.stopped_at_line);
+        else if (result.stopped_at_line)
+            cli_say("import stopped at line %" PRIu64 ": all lines before it are stored, none from it on; go on with "
+                    "--from-line %" PRIu64,
+                    result.stopped_at_line, result.stopped_at_line);
+        else if (result.refused_count)
+            cli_say("import: %" PRIu64 " of %" PRIu64 " lines were refused, see above; all others are stored",
+                    result.refused_count, result.line_count);
+    }
+    if (path) close(descriptor);
+    return code;
+}
+const struct cli_command command_import = {
+    "import",
+    "[FILE]",
+    "Store what `roost export` wrote, from FILE or stdin",
+    "Memories get new ids, in the same order; keys, tags, times and all bytes stay. Keys that are there already are "
+    "set to the\n"
+    "imported value, streams go on at their end. It stops at the first bad line unless --on-error continue says "
+    "otherwise.",
+    import_options,
+    run_import};

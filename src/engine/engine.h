@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT
+ * engine/engine.h: one handle of a root (layer 7): who may do what, when, and what the others see.
+ *
+ * create.c      making a root                   handles.c     all handles of a process, for fork
+ * root.c        attach, detach                  submit.c      a client's side of a write
+ * role.c        take, rest, serve               commit.c      the writer's side: decide a group, carry it out
+ * group.c       taken from lanes, answered      frame.c       records and frames written and synced
+ * show.c        applied, shown                  requests.c    what is answered without being logged
+ * recover.c     cold start and takeover         checkpoint.c  live segment -> file, log space freed
+ * read.c        views                           states.c      agents' states
+ * watch.c       sleeping on changes             verify.c      check, stats
+ * clients.c     outcomes of submissions
+ * rebuild.c     the index from the blocks       arena.c       the live segments' memory
+ *
+ * Locks, in this order: slot_lock (which slot this handle has), commit_lock (the role, everything that writes; R17), lane_lock
+ * (this handle's lane), view_lock (the list of open segments). Nothing else waits while holding one of the last two. */
+#ifndef RST_ENGINE_ENGINE_H
+#define RST_ENGINE_ENGINE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/atomic.h"
+#include "format/manifest.h"
+#include "index/sealed.h"
+#include "index/search.h"
+#include "model/apply.h"
+#include "model/decide.h"
+#include "region/lanes.h"
+#include "region/participants.h"
+#include "store/log.h"
+#include "store/manifest.h"
+
+enum {
+    RST_WAIT_SLICE_MS = 10,            /* how long a waiting client sleeps before it looks again at who holds the role (R16) */
+    RST_SYNC_DELAY_MS = 1000,          /* level process: synced at most so much later */
+    RST_SEAL_SIZE_MIN = 256 << 10,     /* at the last close a live segment below this stays in the log */
+    RST_INLINE_PAYLOAD_MAX = 64 << 10, /* larger payloads go into their extent first (R4) */
+    RST_LEASE_COUNT = 4096,            /* R8 */
+};
+
+/* The open segments of one generation, shared by all readers of this process. */
+struct rst_segment_set {
+    uint64_t generation, covered_lsn;
+    uint32_t reference_count; /* under view_lock */
+    uint32_t count;
+    struct rst_manifest manifest;
+    struct rst_sealed *sealed;
+    uint64_t *mapped; /* bytes mapped of each */
+};
+
+/* A lane in a region that was replaced: its answers can still be read there, and nobody adds any. */
+struct rst_old_lane {
+    struct rst_old_lane *next;
+    uint64_t client;
+    struct rst_region region;
+    struct rst_lane_client lane;
+};
+
+struct rst_engine {
+    char *path; /* absolute, for messages */
+    struct roost_options options;
+    struct roost_settings settings;
+    int root_directory, index_directory;
+    struct rst_log log;
+    struct rst_blocks blocks;
+    struct rst_region region;
+    struct rst_region_identity identity;
+    bool observer, threadless;
+    bool opened; /* given to its user: other threads may be inside */
+    bool forked; /* set in a fork's child: every call answers ROOST_EFORK */
+    int32_t process_id;
+
+    /* A slot that is borrowed (R12) is given back when the last thread inside a write has left it. Changed under slot_lock and
+     * commit_lock. */
+    pthread_mutex_t slot_lock;
+    int slot; /* -1: none */
+    bool slot_borrowed;
+    uint32_t slot_users;
+
+    /* The lane, under lane_lock. */
+    pthread_mutex_t lane_lock;
+    uint64_t client;
+    struct rst_lane_client lane;
+    struct rst_flight {
+        uint64_t client, sequence, order;
+        void *user;
+        bool used;
+    } flights[RST_LANE_ENTRY_COUNT]; /* of roost_submit */
+    uint64_t flight_order;           /* counts them */
+    struct rst_old_lane *old_lanes;
+
+    /* The role, under commit_lock. */
+    pthread_mutex_t commit_lock;
+    bool role_held;
+    bool abandon; /* the role must go to an heir as soon as everything is answered */
+    struct rst_writer_state writer;
+    struct rst_snapshot snapshot;
+    int64_t last_work_ns, unsynced_since_ns;
+    int64_t own_limit_ns; /* when this process last met a limit of its own: others go first for a while (R9) */
+    struct rst_decide decide;
+    struct rst_analyzer *analyzer;
+    struct rst_buffer taken, frame_bytes, frame_body, scratch;
+    struct rst_buffer unsynced; /* frames that no sync has covered, from unsynced_position on (R9) */
+    uint64_t unsynced_position;
+    struct rst_buffer external_chunks; /* u32: chunks with large payloads of frames that are not durable yet */
+    int last_error;                    /* of a sync that failed after its writes were acknowledged; told by close */
+
+    /* The service thread: serves the lanes while the role is held. */
+    pthread_t service;
+    bool service_running;
+    uint32_t service_word, service_stop; /* futexes of this process */
+    int64_t glanced_ns;                  /* when the kernel was last asked whether the region has a name; under view_lock */
+
+    struct rst_live live[2];
+    pthread_mutex_t view_lock;
+    struct rst_segment_set *segments;
+    struct rst_analyzer *spare_analyzers[8];
+
+    pthread_mutex_t state_lock;
+    struct rst_buffer owned_states; /* struct rst_owned_state (states.c) */
+    struct rst_buffer old_regions;  /* struct rst_region: replaced ones, still mapped */
+    struct rst_region kept_region;  /* while attaching anew: the one that is left */
+    struct rst_engine *next;        /* all handles of this process, for fork */
+};
+
+/* For who holds neither slot_lock nor commit_lock and is not inside rst_slot_use: a slot that is borrowed comes and goes. */
+static inline int rst_engine_slot(const struct rst_engine *engine)
+{
+    return (int)rst_load_u32((const uint32_t *)(const void *)&engine->slot);
+}
+static inline void rst_engine_set_slot(struct rst_engine *engine, int slot)
+{
+    rst_store_u32((uint32_t *)(void *)&engine->slot, (uint32_t)slot);
+}
+
+/* ---- create.c ---- */
+/* 0, or ROOST_EFILESYSTEM with the name of the kind that is refused. */
+int rst_root_refuse(int file, const char *path);
+int rst_root_sync_parent(const char *path);
+
+/* ---- handles.c ---- */
+void rst_handle_enter(struct rst_engine *engine);
+void rst_handle_leave(struct rst_engine *engine);
+
+/* ---- root.c ---- */
+int rst_root_create(const char *path, const struct roost_settings *settings);
+int rst_engine_open(const char *path, const struct roost_options *options, bool threadless, struct rst_engine **ret_engine);
+int rst_engine_close(struct rst_engine *engine);
+/* Refuses a forked handle; every entry point of the API begins with it. */
+int rst_engine_check(const struct rst_engine *engine);
+/* Is the root still at its path? 0 or ROOST_EMOVED. */
+int rst_engine_still_there(const struct rst_engine *engine);
+/* Is the root still at its path, and the region still the one? 0; ROOST_EMOVED; or, after attaching anew, ROOST_EAGAIN. */
+int rst_engine_look_around(struct rst_engine *engine);
+/* false: state.wal was removed; what is written to it is lost. */
+bool rst_engine_named(const struct rst_engine *engine);
+/* ROOST_EAGAIN: attached to another region; 0: this one is right; else an error: the old one stays. Without locks. */
+int rst_engine_attach_anew(struct rst_engine *engine);
+/* For reads: attaches anew if that can be had at once. At most ten looks a second ask the kernel. */
+void rst_engine_glance(struct rst_engine *engine);
+/* For the length of a write: a slot and lane, borrowed when the handle has none of its own (R12). Calls nest. */
+int rst_slot_use(struct rst_engine *engine, int64_t deadline);
+void rst_slot_unuse(struct rst_engine *engine);
+void rst_engine_log(const struct rst_engine *engine, enum roost_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- role.c: all under commit_lock ---- */
+/* 1: held now; 0: somebody else holds it; negative: error (EMOVED, EIO, ...). */
+int rst_role_take(struct rst_engine *engine);
+/* Syncs, stores FREE, looks at the lanes again, unlocks. 1: rests; 0: kept, there is work; negative: kept, error. */
+int rst_role_rest(struct rst_engine *engine);
+/* Lets go of the role whatever happens: rests or, if that fails, leaves it to an heir. Returns that failure. */
+int rst_role_drop(struct rst_engine *engine);
+/* As if this process had died now: the next one inherits. */
+void rst_role_abandon(struct rst_engine *engine);
+/* The handle's slot has changed: the word names the new one. */
+void rst_role_rename(struct rst_engine *engine);
+/* Whoever waits for an answer may try for the role: it rests, or its holder is dead. Without locks. */
+bool rst_role_available(const struct rst_engine *engine);
+void rst_role_holder_name(const struct rst_engine *engine, char *ret_name, size_t name_size);
+int rst_service_start(struct rst_engine *engine);
+void rst_service_stop(struct rst_engine *engine);
+
+/* ---- commit.c: under commit_lock, role held ---- */
+/* Serves everything that waits in the lanes. Answers carry each submission's own result; the return value is this writer's health. */
+int rst_commit_waiting(struct rst_engine *engine);
+/* Syncs what was written (log, and chunks with large payloads) and moves durable_lsn. */
+int rst_commit_sync(struct rst_engine *engine);
+/* A higher epoch, durable in the log's header; its first frame comes with the next commit. */
+int rst_commit_new_epoch(struct rst_engine *engine);
+/* Writes all frames beyond the durable position once more, after looking that they are whole (R9, R20): a sync of them may have failed,
+ * and the next one would say OK. */
+int rst_commit_rewrite(struct rst_engine *engine);
+/* An empty frame that ends the log in good order (R3). */
+int rst_commit_close(struct rst_engine *engine);
+/* Stores changed states; with durable: synced. */
+int rst_commit_states(struct rst_engine *engine, bool durable);
+/* The pieces that recovery shares. */
+int rst_commit_apply_frame(struct rst_engine *engine, const struct rst_frame *frame, bool count);
+void rst_commit_answer_frame(struct rst_engine *engine, const struct rst_frame *frame);
+void rst_commit_publish(struct rst_engine *engine);
+bool rst_own_limit(int err);                     /* is it this process's limit (EFBIG, EDQUOT, ENOMEM, ...), not the root's? */
+int rst_broken(const struct rst_engine *engine); /* 0, or the error of a root that can no longer be written */
+void rst_break(struct rst_engine *engine, int err, uint64_t position);
+
+/* ---- clients.c: under commit_lock, role held ---- */
+/* Keeps the outcome of a submission; slot -1: of a client that is gone. */
+void rst_client_remember(struct rst_engine *engine, int slot, const struct rst_client_record *record);
+/* What became of it: its result, with lsn and id; ROOST_ETIMEDOUT: not answered yet; ROOST_ECANCELED: it never came; ROOST_EUNKNOWN. */
+int rst_client_outcome(const struct rst_engine *engine, uint64_t client, uint64_t sequence, uint64_t *ret_lsn, uint64_t *ret_id);
+/* All that is kept, into a new manifest. */
+int rst_client_collect(const struct rst_engine *engine, struct rst_manifest *manifest);
+
+/* ---- recover.c: under the flock ---- */
+int rst_recover_cold(struct rst_engine *engine, bool same_boot);
+int rst_recover_heir(struct rst_engine *engine);
+/* A sync of the blocks failed, or its author died in it: everything since the checkpoint is written there again, from the log (R20). */
+int rst_recover_chunks(struct rst_engine *engine);
+/* A sync of the log, or of large payloads, failed, or its author may have died over it: all frames beyond the durable position and their
+ * records are written again (R9, R20). */
+int rst_recover_unsynced(struct rst_engine *engine);
+
+/* ---- arena.c: the two live segments' memory, under commit_lock ---- */
+/* Makes the arena an empty live segment of LSNs from lsn_first on. Its epoch was raised before, so that nobody trusts what he
+ * reads there. */
+int rst_arena_format(struct rst_engine *engine, unsigned index, uint64_t lsn_first);
+/* Makes real what rst_arena_format will need of it, so that it cannot fail for want of space. */
+int rst_arena_prepare(struct rst_engine *engine, unsigned index);
+uint64_t rst_arena_room(const struct rst_engine *engine);
+uint64_t rst_arena_empty_size(const struct rst_engine *engine); /* bytes that an empty live segment takes */
+/* Makes the active arena real memory up to used + need. ROOST_ENOSPC; the caller has asked rst_arena_room. */
+int rst_arena_secure(struct rst_engine *engine, uint64_t need);
+
+/* ---- checkpoint.c: under commit_lock, role held ---- */
+int rst_checkpoint(struct rst_engine *engine);
+/* What rebuild shares: syncs all chunks that need it; the clients of MANIFEST; its header; MANIFEST written and the region told. */
+int rst_checkpoint_sync_chunks(struct rst_engine *engine);
+int rst_checkpoint_install(struct rst_engine *engine, struct rst_manifest *manifest);
+
+/* ---- rebuild.c: the same ---- */
+/* Makes the index anew from the blocks. */
+int rst_rebuild(struct rst_engine *engine);
+
+/* ---- read.c ---- */
+struct rst_reader {
+    struct rst_engine *engine;
+    struct rst_segment_set *set;
+    struct rst_snapshot snapshot;
+    struct rst_view view;
+    const struct rst_segment **list;
+    const struct rst_segment *few[64];
+};
+/* A view of what is visible now. */
+int rst_reader_begin(struct rst_engine *engine, struct rst_reader *ret_reader);
+/* 0: what was read is true; ROOST_EAGAIN: an arena was recycled underneath: begin again. Frees the view either way. */
+int rst_reader_end(struct rst_reader *reader);
+int rst_segment_set_open(struct rst_engine *engine, struct rst_segment_set **ret_set);
+void rst_segment_set_free(struct rst_segment_set *set);
+/* A thread's analyzer for the length of one call. */
+int rst_analyzer_borrow(struct rst_engine *engine, struct rst_analyzer **ret_analyzer);
+void rst_analyzer_return(struct rst_engine *engine, struct rst_analyzer *analyzer);
+
+/* ---- submit.c ---- */
+struct rst_outcome {
+    int32_t result;
+    uint32_t failed_index;
+    uint64_t lsn, id, actual;
+};
+/* Submits and waits. results: room for result_count numbers or NULL. receipt (may be NULL) is filled also on ROOST_ETIMEDOUT. */
+int rst_submit_wait(struct rst_engine *engine, const struct rst_buffer *submission, uint32_t wait_ms, uint64_t *results,
+                    uint32_t result_count, struct rst_outcome *ret_outcome, struct roost_receipt *receipt);
+int rst_submit_start(struct rst_engine *engine, const struct rst_buffer *submission, void *user, uint64_t *ret_sequence);
+int rst_submit_poll(struct rst_engine *engine, struct roost_completion *ret_completions, size_t count, uint32_t wait_ms);
+int rst_submit_cancel(struct rst_engine *engine, const struct roost_receipt *receipt);
+int rst_settle(struct rst_engine *engine, struct roost_receipt *receipt, uint32_t wait_ms);
+/* A request that stands alone (enum rst_op_kind from RST_OP_STATE_CLAIM on). */
+int rst_request(struct rst_engine *engine, uint16_t kind, uint64_t number, uint64_t argument, struct roost_bytes name,
+                uint32_t level, uint32_t wait_ms, struct rst_outcome *ret_outcome);
+
+/* ---- states.c ---- */
+int rst_state_publish(struct rst_engine *engine, const struct roost_state *state, uint32_t level, uint32_t wait_ms);
+int rst_state_release(struct rst_engine *engine, struct roost_bytes name);
+void rst_state_release_all(struct rst_engine *engine);
+/* bytes: ROOST_STATE_SIZE_MAX of room. ROOST_ENOENT. */
+int rst_state_read(struct rst_engine *engine, struct roost_bytes name, uint8_t *ret_bytes, size_t *ret_size, uint32_t *ret_alive);
+/* The next name after `after` (slots and stored ones). 1, 0, error. */
+int rst_state_next(struct rst_engine *engine, struct roost_bytes after, uint8_t ret_name[ROOST_NAME_SIZE_MAX + 1],
+                   size_t *ret_name_size);
+/* After attaching anew: brings this handle's states from the region that it left into the new one. */
+void rst_states_carry(struct rst_engine *engine);
+/* For the writer (under commit_lock): */
+int rst_state_claim(struct rst_engine *engine, struct roost_bytes name, uint64_t client, uint32_t slot, uint64_t *ret_state_slot);
+bool rst_state_slot_read(const struct rst_region *region, uint32_t index, uint8_t *ret_bytes, size_t *ret_size,
+                         uint64_t *ret_version);
+bool rst_state_slot_name(const struct rst_region *region, uint32_t index, uint8_t ret_name[ROOST_NAME_SIZE_MAX + 1],
+                         size_t *ret_size, uint64_t *ret_incarnation);
+bool rst_states_unstored(const struct rst_region *region);
+
+/* ---- verify.c ---- */
+int rst_verify(struct rst_engine *engine, roost_found_fn found, void *user);
+int rst_stats(struct rst_engine *engine, struct roost_stats *ret_stats);
+
+#endif

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT
+ * engine/submit.c: a client's side of a write (layer 7).
+ * Every write goes through the handle's lane, also when this process holds the role: one way, and exactly once whoever dies.
+ * The caller that finds the role free (or its holder dead) takes it and commits itself, with whatever else waits. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/atomic.h"
+#include "base/error.h"
+#include "engine/engine.h"
+#include "os/os.h"
+
+static int64_t slice_end(int64_t deadline)
+{
+    int64_t end = rst_os->monotonic_time() + RST_WAIT_SLICE_MS * INT64_C(1000000);
+    return end < deadline ? end : deadline;
+}
+
+/* The commit lock, but not for longer than a slice: its holder may be in a checkpoint. */
+static bool lock_commit(struct rst_engine *engine)
+{
+    if (pthread_mutex_trylock(&engine->commit_lock) == 0) return true;
+    int64_t until_ns = rst_os->real_time() + RST_WAIT_SLICE_MS * INT64_C(1000000);
+    struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
+    return pthread_mutex_timedlock(&engine->commit_lock, &until) == 0;
+}
+
+/* One step towards an answer: commit oneself if the role can be had, else wake its holder and sleep a slice. */
+static int help_or_wait(struct rst_engine *engine, uint32_t completed, int64_t deadline)
+{
+    if (rst_role_available(engine)) {
+        if (!lock_commit(engine)) return 0;
+        int taken = rst_role_take(engine);
+        int err = taken == 1 ? rst_commit_waiting(engine) : taken < 0 ? taken : 0;
+        pthread_mutex_unlock(&engine->commit_lock);
+        if (err == ROOST_EAGAIN) return rst_engine_look_around(engine);
+        if (err) return err;
+        if (taken == 1) return 0;
+    }
+    if (completed == rst_load_u32(&engine->lane.lane->completed.word)) {
+        rst_region_ring(&engine->region.header->doorbell.word);
+        int64_t timeout = slice_end(deadline) - rst_os->monotonic_time();
+        if (timeout > 0) rst_os->futex_wait(&engine->lane.lane->completed.word, completed, timeout);
+    }
+    return rst_region_current(&engine->region) && rst_engine_named(engine) ? 0 : rst_engine_look_around(engine);
+}
+
+static bool in_flight(const struct rst_engine *engine, uint64_t sequence)
+{
+    for (size_t i = 0; i < RST_LANE_ENTRY_COUNT; i++)
+        if (engine->flights[i].used && engine->flights[i].client == engine->client && engine->flights[i].sequence == sequence)
+            return true;
+    return false;
+}
+
+/* An answer as it lies in a lane, and the numbers that it brings. */
+static void copy_answer(const struct rst_lane_answer *answer, uint64_t *results, uint32_t result_count,
+                        struct rst_outcome *ret_outcome)
+{
+    *ret_outcome = (struct rst_outcome){answer->result, answer->failed_index, answer->lsn, answer->id, answer->actual};
+    for (uint32_t i = 0; results && i < result_count && i < answer->result_count; i++) results[i] = answer->results[i];
+}
+
+static int take_answer(struct rst_engine *engine, uint64_t sequence, uint64_t *results, uint32_t result_count,
+                       struct rst_outcome *ret_outcome)
+{
+    struct rst_lane_answer answer;
+    pthread_mutex_lock(&engine->lane_lock);
+    int found = rst_lane_answered(&engine->lane, sequence, &answer);
+    if (found == 1) {
+        copy_answer(&answer, results, result_count, ret_outcome);
+        if (!in_flight(engine, sequence)) rst_lane_release(&engine->lane, sequence); /* else roost_poll takes it */
+    }
+    pthread_mutex_unlock(&engine->lane_lock);
+    return found;
+}
+
+static int timed_out(struct rst_engine *engine)
+{
+    char name[96];
+    rst_role_holder_name(engine, name, sizeof name);
+    return rst_fail(ROOST_ETIMEDOUT,
+                    "%s: the write was handed over but not answered in time; %s holds the writer's role (stopped or busy); the "
+                    "receipt tells later what became of it",
+                    engine->path, name);
+}
+
+/* Its answer stays in the lane for roost_settle, until the lane needs the room. */
+static int give_up(struct rst_engine *engine, const struct roost_receipt *receipt)
+{
+    pthread_mutex_lock(&engine->lane_lock);
+    if (receipt->client == engine->client) rst_lane_abandon(&engine->lane, receipt->sequence);
+    pthread_mutex_unlock(&engine->lane_lock);
+    return timed_out(engine);
+}
+
+/* The call fails for a reason of its own (a disk error, no descriptors) while its submission lies in the lane: taken back it never
+ * happens; else whoever took it up may still do it. */
+static int take_back(struct rst_engine *engine, const struct roost_receipt *receipt, int err)
+{
+    pthread_mutex_lock(&engine->lane_lock);
+    bool own = receipt->client == engine->client, back = own && rst_lane_cancel(&engine->lane, receipt->sequence) == 0;
+    if (back)
+        rst_lane_release(&engine->lane, receipt->sequence);
+    else if (own)
+        rst_lane_abandon(&engine->lane, receipt->sequence);
+    pthread_mutex_unlock(&engine->lane_lock);
+    return back ? err : rst_fail_context(ROOST_EUNKNOWN, "the write was handed over and may still be done, its receipt tells");
+}
+
+/* What was answered in a lane whose region was replaced since. */
+static bool old_answer(struct rst_engine *engine, const struct roost_receipt *receipt, uint64_t *results, uint32_t result_count,
+                       struct rst_outcome *ret_outcome)
+{
+    bool found = false;
+    pthread_mutex_lock(&engine->lane_lock);
+    for (const struct rst_old_lane *old = engine->old_lanes; old && !found; old = old->next) {
+        struct rst_lane_answer answer;
+        if (old->client != receipt->client || rst_lane_answered(&old->lane, receipt->sequence, &answer) != 1) continue;
+        copy_answer(&answer, results, result_count, ret_outcome);
+        found = true;
+    }
+    pthread_mutex_unlock(&engine->lane_lock);
+    return found;
+}
+
+static bool has_large_payloads(const struct rst_buffer *submission)
+{
+    struct rst_op_view op;
+    size_t offset = sizeof(struct rst_submission_header);
+    while (rst_submission_next(submission->data, &offset, &op) == 1)
+        if (op.op.flags & RST_OP_EXTERNAL) return true;
+    return false;
+}
+
+static bool is_request(const struct rst_buffer *submission)
+{
+    struct rst_op op;
+    memcpy(&op, submission->data + sizeof(struct rst_submission_header), sizeof op);
+    return op.kind >= RST_OP_STATE_CLAIM;
+}
+
+/* What the changes up to lsn were given as numbers, from the ring of recent changes. */
+static bool numbers_again(const struct rst_region *region, uint64_t lsn, uint64_t *results, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t each = lsn + 1 - count + i;
+        const struct rst_change *change = &region->changes[each % RST_CHANGE_COUNT];
+        if (rst_load_u64(&change->lsn) != each) return false; /* pairs with the last store in note_change (commit.c) */
+        uint32_t kind = rst_load_relaxed_u32(&change->kind);
+        results[i] = kind == RST_RECORD_MEMORY || kind == RST_RECORD_STREAM ? rst_load_relaxed_u64(&change->number) : 0;
+        rst_fence_acquire();
+        if (rst_load_relaxed_u64(&change->lsn) != each) return false;
+    }
+    return true;
+}
+
+/* The region was replaced while this submission was in a lane of the old one: the log knows whether it was applied. ROOST_EAGAIN: it
+ * was not
+ * and never will be: submit it again. ROOST_ECANCELED: the same, but its large payloads lie in extents of the old region. */
+static int settle_replaced(struct rst_engine *engine, const struct rst_buffer *submission, int64_t deadline, uint64_t *results,
+                           uint32_t result_count, struct rst_outcome *ret_outcome, const struct roost_receipt *receipt)
+{
+    if (old_answer(engine, receipt, results, result_count, ret_outcome)) return 0;
+    if (is_request(submission)) return ROOST_EAGAIN; /* asking twice does no harm */
+    struct roost_receipt asked = *receipt;
+    int64_t rest = deadline - rst_os->monotonic_time();
+    int err = rst_settle(engine, &asked, rest > 1000000 ? (uint32_t)(rest / 1000000) : 1);
+    if (err == ROOST_ECANCELED) return has_large_payloads(submission) ? ROOST_ECANCELED : ROOST_EAGAIN;
+    if (err == ROOST_EUNKNOWN || err == ROOST_ETIMEDOUT) return err;
+    if (!err && result_count && !numbers_again(&engine->region, asked.lsn, results, result_count))
+        return rst_fail(
+            ROOST_EUNKNOWN,
+            "the region was replaced while a write was under way; it was applied, but its numbers are not known any more");
+    *ret_outcome = (struct rst_outcome){.result = err, .lsn = asked.lsn, .id = asked.id};
+    return 0;
+}
+
+static int submit_and_wait(struct rst_engine *engine, const struct rst_buffer *submission, int64_t deadline, uint64_t *results,
+                           uint32_t result_count, struct rst_outcome *ret_outcome, struct roost_receipt *receipt)
+{
+    uint64_t sequence = 0;
+    for (;;) {
+        pthread_mutex_lock(&engine->lane_lock);
+        uint32_t completed = rst_load_u32(&engine->lane.lane->completed.word);
+        int err = sequence ? 0 : rst_lane_submit(&engine->lane, submission, result_count, &sequence);
+        if (err == ROOST_EAGAIN && rst_lane_reap(&engine->lane))
+            err = rst_lane_submit(&engine->lane, submission, result_count, &sequence);
+        if (!err && !receipt->sequence) *receipt = (struct roost_receipt){engine->client, sequence, 0, 0};
+        bool replaced = !err && receipt->client != engine->client;
+        pthread_mutex_unlock(&engine->lane_lock);
+        if (err && err != ROOST_EAGAIN) return err;
+        if (replaced) {
+            err = settle_replaced(engine, submission, deadline, results, result_count, ret_outcome, receipt);
+            if (err != ROOST_EAGAIN) return err;
+            memset(receipt, 0, sizeof *receipt);
+            sequence = 0;
+            continue;
+        }
+        if (!err && take_answer(engine, sequence, results, result_count, ret_outcome) == 1) return 0;
+        if (rst_os->monotonic_time() >= deadline)
+            return sequence ? give_up(engine, receipt)
+                            : rst_fail(ROOST_EAGAIN, "too many writes of this process are under way (at most %u); none was added",
+                                       ROOST_SUBMIT_COUNT_MAX);
+        err = help_or_wait(engine, completed, deadline);
+        if (err && err != ROOST_EAGAIN) return sequence ? take_back(engine, receipt, err) : err;
+    }
+}
+
+int rst_submit_wait(struct rst_engine *engine, const struct rst_buffer *submission, uint32_t wait_ms, uint64_t *results,
+                    uint32_t result_count, struct rst_outcome *ret_outcome, struct roost_receipt *receipt)
+{
+    int64_t deadline = rst_os->monotonic_time() + (int64_t)(wait_ms ? wait_ms : engine->options.wait_ms) * 1000000;
+    struct roost_receipt local;
+    if (!receipt) receipt = &local;
+    memset(receipt, 0, sizeof *receipt);
+    memset(ret_outcome, 0, sizeof *ret_outcome);
+    if (engine->observer) return rst_fail(ROOST_EROFS, "%s was opened as an observer, which cannot write", engine->path);
+    int cancel_state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state); /* R17 */
+    int err = rst_slot_use(engine, deadline);
+    if (!err) {
+        err = submit_and_wait(engine, submission, deadline, results, result_count, ret_outcome, receipt);
+        rst_slot_unuse(engine);
+    }
+    pthread_setcancelstate(cancel_state, NULL);
+    if (err) return err;
+    receipt->lsn = ret_outcome->lsn;
+    receipt->id = ret_outcome->id;
+    return ret_outcome->result;
+}
+
+int rst_request(struct rst_engine *engine, uint16_t kind, uint64_t number, uint64_t argument, struct roost_bytes name,
+                uint32_t level, uint32_t wait_ms, struct rst_outcome *ret_outcome)
+{
+    struct rst_buffer submission = {0}, fields = {0};
+    struct rst_op op = {.kind = kind, .number = number, .argument = argument};
+    if (name.size) {
+        rst_fields_add(&fields, RST_FIELD_NAME, name);
+        rst_fields_end(&fields);
+    }
+    rst_submission_begin(&submission);
+    rst_submission_add(&submission, &op, (struct roost_bytes){fields.data, fields.size}, (struct roost_bytes){NULL, 0});
+    int err = fields.failed ? rst_fail(ROOST_ENOMEM, "no memory for a request") : rst_submission_end(&submission, level);
+    if (!err) err = rst_submit_wait(engine, &submission, wait_ms, NULL, 0, ret_outcome, NULL);
+    rst_buffer_free(&submission);
+    rst_buffer_free(&fields);
+    return err;
+}
+
+/* ---- without waiting ---- */
+
+int rst_submit_start(struct rst_engine *engine, const struct rst_buffer *submission, void *user, uint64_t *ret_sequence)
+{
+    if (engine->observer) return rst_fail(ROOST_EROFS, "%s was opened as an observer, which cannot write", engine->path);
+    if (rst_engine_slot(engine) < 0)
+        return rst_fail(ROOST_EAGAIN,
+                        "more than %d handles have this root open: submitting without waiting needs a lane of one's own",
+                        RST_SLOT_STAY_COUNT);
+    pthread_mutex_lock(&engine->lane_lock);
+    struct rst_flight *flight = NULL;
+    for (size_t i = 0; i < RST_LANE_ENTRY_COUNT && !flight; i++)
+        if (!engine->flights[i].used) flight = &engine->flights[i];
+    int err = flight ? rst_lane_submit(&engine->lane, submission, 0, ret_sequence) : ROOST_EAGAIN;
+    if (!err) *flight = (struct rst_flight){engine->client, *ret_sequence, ++engine->flight_order, user, true};
+    pthread_mutex_unlock(&engine->lane_lock);
+    if (err)
+        return err == ROOST_EAGAIN ? rst_fail(err, "%u submissions are in flight; poll some first", ROOST_SUBMIT_COUNT_MAX) : err;
+    rst_region_ring(&engine->region.header->doorbell.word);
+    if (rst_role_available(engine) && !engine->threadless) {
+        rst_service_start(engine);
+        rst_add_u32(&engine->service_word, 1);
+        rst_wake_all(&engine->service_word);
+    }
+    return 0;
+}
+
+/* The oldest flight if it is answered. Under lane_lock. 1, 0 (not ready), ROOST_ENOENT (none in flight), ROOST_EAGAIN: its lane is gone
+ * with its region (*ret_completion names it): settle it. */
+static int next_landed(struct rst_engine *engine, struct roost_completion *ret_completion, struct rst_flight **ret_flight)
+{
+    struct rst_flight *oldest = NULL;
+    for (size_t i = 0; i < RST_LANE_ENTRY_COUNT; i++)
+        if (engine->flights[i].used && (!oldest || engine->flights[i].order < oldest->order)) oldest = &engine->flights[i];
+    if (!oldest) return ROOST_ENOENT;
+    *ret_flight = oldest;
+    ret_completion->user = oldest->user;
+    ret_completion->receipt = (struct roost_receipt){oldest->client, oldest->sequence, 0, 0};
+    if (oldest->client != engine->client) return ROOST_EAGAIN;
+    struct rst_lane_answer answer;
+    int found = rst_lane_answered(&engine->lane, oldest->sequence, &answer);
+    if (!found) return 0;
+    if (found < 0) answer = (struct rst_lane_answer){.result = ROOST_EUNKNOWN};
+    ret_completion->result = answer.result;
+    ret_completion->receipt.lsn = answer.lsn;
+    ret_completion->receipt.id = answer.id;
+    if (found == 1) rst_lane_release(&engine->lane, oldest->sequence);
+    oldest->used = false;
+    return 1;
+}
+
+int rst_submit_poll(struct rst_engine *engine, struct roost_completion *ret_completions, size_t count, uint32_t wait_ms)
+{
+    int64_t deadline = rst_os->monotonic_time() + (int64_t)wait_ms * 1000000;
+    if (rst_engine_slot(engine) < 0) return 0;
+    for (;;) {
+        uint32_t completed = rst_load_u32(&engine->lane.lane->completed.word);
+        size_t got = 0;
+        int found = 0;
+        struct rst_flight *flight = NULL;
+        pthread_mutex_lock(&engine->lane_lock);
+        while (got < count && (found = next_landed(engine, &ret_completions[got], &flight)) == 1) got++;
+        pthread_mutex_unlock(&engine->lane_lock);
+        if (found == ROOST_EAGAIN && !got) {
+            /* The log tells what became of it; one whose outcome cannot be had in time is unknown, not kept for ever. */
+            int result = rst_settle(engine, &ret_completions[0].receipt, engine->options.wait_ms);
+            ret_completions[0].result = result == ROOST_ETIMEDOUT ? ROOST_EUNKNOWN : result;
+            pthread_mutex_lock(&engine->lane_lock);
+            flight->used = false;
+            pthread_mutex_unlock(&engine->lane_lock);
+            return 1;
+        }
+        if (got || found == ROOST_ENOENT || rst_os->monotonic_time() >= deadline) return (int)got;
+        int err = help_or_wait(engine, completed, deadline);
+        if (err && err != ROOST_EAGAIN) return err;
+    }
+}
+
+int rst_submit_cancel(struct rst_engine *engine, const struct roost_receipt *receipt)
+{
+    if (receipt->client != engine->client) return rst_fail(ROOST_EINVAL, "the receipt is not of this handle");
+    pthread_mutex_lock(&engine->lane_lock);
+    int err = rst_lane_cancel(&engine->lane, receipt->sequence);
+    pthread_mutex_unlock(&engine->lane_lock);
+    return err ? rst_fail(err, "the writer has taken the submission up") : 0;
+}
+
+static int settle(struct rst_engine *engine, struct roost_receipt *receipt, uint32_t wait_ms, int64_t deadline)
+{
+    for (;;) {
+        struct rst_outcome outcome;
+        uint32_t completed = rst_load_u32(&engine->lane.lane->completed.word);
+        if (old_answer(engine, receipt, NULL, 0, &outcome)) {
+            receipt->lsn = outcome.lsn;
+            receipt->id = outcome.id;
+            return outcome.result;
+        }
+        bool own = receipt->client == engine->client;
+        int found = own ? take_answer(engine, receipt->sequence, NULL, 0, &outcome) : ROOST_ENOENT, err = 0;
+        if (found < 0) {
+            err = rst_request(engine, RST_OP_SETTLE, receipt->client, receipt->sequence, (struct roost_bytes){NULL, 0},
+                              ROOST_PROCESS, wait_ms, &outcome);
+            if (err == ROOST_ETIMEDOUT && outcome.result != ROOST_ETIMEDOUT) return err;
+        } else if (found == 1) {
+            err = outcome.result;
+        }
+        if (found != 0 && err != ROOST_ETIMEDOUT) {
+            if (err == ROOST_EUNKNOWN) return rst_fail(err, "what became of that write is no longer known");
+            if (err == ROOST_ECANCELED) return rst_fail(err, "that write was never applied and never will be");
+            if (!err) {
+                receipt->lsn = outcome.lsn;
+                receipt->id = outcome.id;
+            }
+            return err;
+        }
+        if (rst_os->monotonic_time() >= deadline) return timed_out(engine);
+        err = help_or_wait(engine, completed, deadline);
+        if (err < 0 && err != ROOST_EAGAIN && err != ROOST_ETIMEDOUT) return err;
+    }
+}
+
+int rst_settle(struct rst_engine *engine, struct roost_receipt *receipt, uint32_t wait_ms)
+{
+    int64_t deadline = rst_os->monotonic_time() + (int64_t)wait_ms * 1000000;
+    if (engine->observer) return rst_fail(ROOST_EROFS, "%s was opened as an observer, which cannot ask the writer", engine->path);
+    int err = rst_slot_use(engine, deadline);
+    if (err) return err;
+    err = settle(engine, receipt, wait_ms, deadline);
+    rst_slot_unuse(engine);
+    return err;
+}
