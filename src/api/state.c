@@ -42,11 +42,11 @@ int roost_state_release(roost_root *root, struct roost_bytes name)
 /* The root's own: from the snapshot, so that it is always true. */
 static int root_state(struct rst_engine *engine, struct roost_state *ret_state)
 {
+    const struct rst_region *region = rst_engine_region(engine);
     struct rst_snapshot snapshot;
-    if (!rst_region_read_snapshot(&engine->region, &snapshot))
-        return rst_fail(ROOST_ECORRUPT, "the region's snapshot cannot be read");
+    if (!rst_region_read_snapshot(region, &snapshot)) return rst_fail(ROOST_ECORRUPT, "the region's snapshot cannot be read");
     struct roost_state state = ROOST_STATE_INIT;
-    state.status = roost_text(rst_region_broken(&engine->region) ? "read-only" : "ready");
+    state.status = roost_text(rst_region_broken(region) ? "read-only" : "ready");
     state.alive = ROOST_ALIVE_YES;
     state.active_memory_count = snapshot.memory_count;
     state.last_updated_id = snapshot.last_id;

@@ -219,7 +219,7 @@ static int put_into_extent(struct rst_engine *engine, const roost_batch *batch, 
 /* The greatest payload that travels in the submission: 64 KiB, less when the whole batch would be too much for one frame (R4). */
 static size_t inline_limit(struct rst_engine *engine, const roost_batch *batch)
 {
-    uint64_t limit = RST_INLINE_PAYLOAD_MAX, room = rst_lane_submission_max(&engine->region) / 2;
+    uint64_t limit = RST_INLINE_PAYLOAD_MAX, room = rst_lane_submission_max(rst_engine_region(engine)) / 2;
     for (; limit > 256; limit /= 2) {
         uint64_t total = batch->fields.size;
         for (size_t i = 0; i < roost_batch_count(batch); i++) {
@@ -282,7 +282,7 @@ static int explain(const roost_batch *batch, int err, const struct rst_outcome *
 
 static int explain_general(struct rst_engine *engine, int err)
 {
-    int broken = rst_broken(engine);
+    int broken = rst_refused(engine, rst_engine_region(engine));
     /* What was under way when the disk failed may be kept or not: no other error may promise that it is not. */
     if (broken && err == ROOST_EUNKNOWN) return rst_fail_context(err, "whether the write is kept is not known");
     if (broken) return broken;
@@ -303,7 +303,7 @@ static int commit_once(roost_root *root, const roost_batch *batch, const struct 
     /* The same slot for the extents of large payloads and for what names them. */
     if (!err) err = rst_slot_use(engine, rst_os->monotonic_time() + (int64_t)write.wait_ms * 1000000);
     if (err) return err;
-    uint64_t client = engine->client;
+    uint64_t client = rst_engine_client(engine);
     err = encode(engine, batch, &write, &submission);
     if (!err) {
         rst_fail_clear();
@@ -317,7 +317,7 @@ static int commit_once(roost_root *root, const roost_batch *batch, const struct 
         }
     }
     /* Refused because the region was replaced between the grant and the submission: not the caller's fault. */
-    if (err == ROOST_EINVAL && err == outcome.result && client != engine->client) err = ROOST_ECANCELED;
+    if (err == ROOST_EINVAL && err == outcome.result && client != rst_engine_client(engine)) err = ROOST_ECANCELED;
     rst_slot_unuse(engine);
     rst_buffer_free(&submission);
     return err;
@@ -408,7 +408,7 @@ int roost_submit(roost_root *root, const roost_batch *batch, const struct roost_
     int err = rst_api_enter(root);
     struct roost_write write;
     struct rst_buffer submission = {0};
-    uint64_t sequence = 0;
+    struct roost_receipt receipt;
     if (err) return err;
     if (!batch || !roost_batch_count(batch)) return rst_fail(ROOST_EINVAL, "the batch is empty");
     struct rst_engine *engine = root->engine;
@@ -418,8 +418,8 @@ int roost_submit(roost_root *root, const roost_batch *batch, const struct roost_
             err = rst_fail(ROOST_E2BIG, "a payload of %zu bytes cannot be submitted without waiting; use roost_batch_commit",
                            op_at(batch, i)->payload_size);
     if (!err) err = encode(engine, batch, &write, &submission);
-    if (!err) err = rst_submit_start(engine, &submission, user, &sequence);
-    if (!err && ret_receipt) *ret_receipt = (struct roost_receipt){engine->client, sequence, 0, 0};
+    if (!err) err = rst_submit_start(engine, &submission, user, &receipt);
+    if (!err && ret_receipt) *ret_receipt = receipt;
     rst_buffer_free(&submission);
     return err;
 }

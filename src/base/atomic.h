@@ -22,6 +22,10 @@ static inline void rst_store_relaxed_u64(uint64_t *word, uint64_t value) { __ato
 static inline void rst_store_seq_u64(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_SEQ_CST); }
 static inline void rst_store_seq_u32(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_SEQ_CST); }
 
+/* Of pointers within one process. */
+static inline void *rst_load_pointer(void *const *pointer) { return __atomic_load_n(pointer, __ATOMIC_ACQUIRE); }
+static inline void rst_store_pointer(void **pointer, void *value) { __atomic_store_n(pointer, value, __ATOMIC_RELEASE); }
+
 static inline uint32_t rst_add_u32(uint32_t *word, uint32_t value) { return __atomic_add_fetch(word, value, __ATOMIC_SEQ_CST); }
 static inline uint64_t rst_add_u64(uint64_t *word, uint64_t value) { return __atomic_add_fetch(word, value, __ATOMIC_SEQ_CST); }
 

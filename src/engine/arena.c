@@ -8,7 +8,8 @@ enum { STEP = 1 << 20 };
 
 static int make_real(struct rst_engine *engine, unsigned index, uint64_t from, uint64_t end)
 {
-    return rst_region_allocate(&engine->region, engine->region.header->arena_offset[index] + from, end - from);
+    const struct rst_region *region = rst_commit_region(engine);
+    return rst_region_allocate(region, region->header->arena_offset[index] + from, end - from);
 }
 
 static uint64_t first_limit(const struct rst_live *live)
@@ -19,20 +20,26 @@ static uint64_t first_limit(const struct rst_live *live)
 
 int rst_arena_prepare(struct rst_engine *engine, unsigned index)
 {
-    return make_real(engine, index, 0, first_limit(&engine->live[index]));
+    return make_real(engine, index, 0, first_limit(&engine->mapping->live[index]));
 }
 
 int rst_arena_format(struct rst_engine *engine, unsigned index, uint64_t lsn_first)
 {
+    struct rst_live *live = &engine->mapping->live[index];
     int err = rst_arena_prepare(engine, index);
-    return err ? err : rst_live_format(&engine->live[index], first_limit(&engine->live[index]), lsn_first);
+    return err ? err : rst_live_format(live, first_limit(live), lsn_first);
 }
 
-uint64_t rst_arena_empty_size(const struct rst_engine *engine) { return rst_live_limit_min(engine->region.header->arena_size); }
+struct rst_live *rst_arena_active(struct rst_engine *engine) { return &engine->mapping->live[engine->snapshot.arena_active & 1]; }
+
+uint64_t rst_arena_empty_size(const struct rst_engine *engine)
+{
+    return rst_live_limit_min(rst_commit_region(engine)->header->arena_size);
+}
 
 uint64_t rst_arena_room(const struct rst_engine *engine)
 {
-    const struct rst_live *live = &engine->live[engine->snapshot.arena_active & 1];
+    const struct rst_live *live = &engine->mapping->live[engine->snapshot.arena_active & 1];
     uint64_t used = rst_live_used(live);
     return used < live->size ? live->size - used : 0;
 }
@@ -40,7 +47,7 @@ uint64_t rst_arena_room(const struct rst_engine *engine)
 int rst_arena_secure(struct rst_engine *engine, uint64_t need)
 {
     unsigned index = engine->snapshot.arena_active & 1;
-    struct rst_live *live = &engine->live[index];
+    struct rst_live *live = &engine->mapping->live[index];
     uint64_t end = rst_live_used(live) + need, limit = rst_live_limit(live);
     if (end <= limit) return 0;
     uint64_t wanted = rst_align_up(end, STEP);

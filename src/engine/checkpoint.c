@@ -26,7 +26,7 @@ int rst_checkpoint_sync_chunks(struct rst_engine *engine)
 {
     struct rst_writer_state *writer = &engine->writer;
     writer->syncing_chunk = 1;
-    rst_region_write_writer(&engine->region, writer);
+    rst_region_write_writer(rst_commit_region(engine), writer);
     int err = 0;
     for (uint64_t chunk = writer->chunk_synced; !err && chunk <= writer->chunk; chunk++)
         if ((err = rst_blocks_sync(&engine->blocks, (uint32_t)chunk)) == ROOST_ENOENT)
@@ -39,7 +39,7 @@ int rst_checkpoint_sync_chunks(struct rst_engine *engine)
     }
     writer->syncing_chunk = 0;
     writer->chunk_synced = writer->chunk;
-    rst_region_write_writer(&engine->region, writer);
+    rst_region_write_writer(rst_commit_region(engine), writer);
     return 0;
 }
 
@@ -78,7 +78,7 @@ static void fill_header(const struct rst_engine *engine, struct rst_manifest_hea
 static int seal(struct rst_engine *engine, const struct rst_reader *reader, const struct rst_manifest *old,
                 struct rst_manifest *manifest)
 {
-    uint64_t live_used = rst_live_used(&engine->live[engine->snapshot.arena_active & 1]);
+    uint64_t live_used = rst_live_used(rst_arena_active(engine));
     bool live = reader->view.segment_count > reader->set->count;
     uint32_t first = live ? merge_from(old, live_used) : old->header.segment_count;
     if (first) memcpy(manifest->segments, old->segments, first * sizeof *old->segments);
@@ -115,16 +115,16 @@ static int publish(struct rst_engine *engine, const struct rst_manifest_header *
         engine->writer.completed_position < header->replay_position ? header->replay_position : engine->writer.completed_position;
     engine->writer.covered_lsn = header->covered_lsn;
     engine->writer.segment_next = header->segment_next;
-    rst_region_write_writer(&engine->region, &engine->writer);
+    rst_region_write_writer(rst_commit_region(engine), &engine->writer);
     snapshot->arena_epoch[other]++;
-    rst_region_write_snapshot(&engine->region, snapshot);
+    rst_region_write_snapshot(rst_commit_region(engine), snapshot);
     int err = rst_arena_format(engine, other, header->covered_lsn + 1);
     if (err) return err;
     snapshot->arena_active = other;
     snapshot->generation = header->generation;
     snapshot->covered_lsn = header->covered_lsn;
-    rst_region_write_snapshot(&engine->region, snapshot);
-    rst_region_ring(&engine->region.header->generation.word);
+    rst_region_write_snapshot(rst_commit_region(engine), snapshot);
+    rst_region_ring(&rst_commit_region(engine)->header->generation.word);
     return 0;
 }
 
@@ -154,7 +154,7 @@ int rst_checkpoint(struct rst_engine *engine)
     err = rst_commit_sync(engine);
     if (!err) err = rst_checkpoint_sync_chunks(engine);
     struct rst_reader reader;
-    if (!err) err = rst_reader_begin(engine, &reader);
+    if (!err) err = rst_reader_begin_commit(engine, &reader);
     if (err) return err;
     const struct rst_manifest *old = &reader.set->manifest;
     struct rst_manifest manifest;

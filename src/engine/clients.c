@@ -39,8 +39,8 @@ static void keep_newer(struct rst_client_line *line, const struct rst_client_rec
 
 static void remember_dead(struct rst_engine *engine, const struct rst_client_record *record)
 {
-    struct rst_region_header *header = engine->region.header;
-    struct rst_client_line *dead = engine->region.clients + RST_LIVING_LINE_COUNT;
+    struct rst_region_header *header = rst_commit_region(engine)->header;
+    struct rst_client_line *dead = rst_commit_region(engine)->clients + RST_LIVING_LINE_COUNT;
     uint64_t head = rst_load_u64(&header->dead_client_head);
     /* Replay names a client again and again: as for the living, few of its outcomes are kept. */
     for (uint64_t back = 1; back <= head && back <= RST_LIVING_LINE_COUNT; back++) {
@@ -61,7 +61,7 @@ void rst_client_remember(struct rst_engine *engine, int slot, const struct rst_c
         return;
     }
     struct rst_client_line *line =
-        &engine->region.clients[(uint64_t)slot * RST_OUTCOME_COUNT + record->sequence % RST_OUTCOME_COUNT];
+        &rst_commit_region(engine)->clients[(uint64_t)slot * RST_OUTCOME_COUNT + record->sequence % RST_OUTCOME_COUNT];
     struct rst_client_record before = load_line(line);
     if (before.client == record->client) {
         keep_newer(line, record);
@@ -75,8 +75,8 @@ int rst_client_outcome(const struct rst_engine *engine, uint64_t client, uint64_
 {
     uint64_t last = 0;
     for (uint32_t i = 0; i < RST_LIVING_LINE_COUNT + RST_DEAD_LINE_COUNT; i++) {
-        if (rst_load_u64(&engine->region.clients[i].client) != client) continue;
-        struct rst_client_record record = load_line(&engine->region.clients[i]);
+        if (rst_load_u64(&rst_commit_region(engine)->clients[i].client) != client) continue;
+        struct rst_client_record record = load_line(&rst_commit_region(engine)->clients[i]);
         if (record.sequence > last) last = record.sequence;
         if (record.sequence != sequence) continue;
         *ret_lsn = record.lsn;
@@ -84,15 +84,15 @@ int rst_client_outcome(const struct rst_engine *engine, uint64_t client, uint64_
         return record.result;
     }
     if (last > sequence) return ROOST_EUNKNOWN;
-    uint32_t high = rst_load_seq_u32(&engine->region.header->participant_high);
+    uint32_t high = rst_load_seq_u32(&rst_commit_region(engine)->header->participant_high);
     for (uint32_t slot = 0; slot < high && slot < RST_SLOT_COUNT; slot++) {
-        if (rst_load_u64(&engine->region.participants[slot].client) != client) continue;
-        struct rst_lane *lane = rst_lane_of(&engine->region, slot);
+        if (rst_load_u64(&rst_commit_region(engine)->participants[slot].client) != client) continue;
+        struct rst_lane *lane = rst_lane_of(rst_commit_region(engine), slot);
         if (rst_load_u64(&lane->consumed) >= sequence) return ROOST_EUNKNOWN;
         return rst_load_u64(&lane->submitted) >= sequence ? ROOST_ETIMEDOUT : ROOST_ECANCELED;
     }
     /* Nobody knows the client: it never had a write answered, or it is longer ago than is kept. */
-    bool all_kept = rst_load_u64(&engine->region.header->dead_client_head) < RST_DEAD_LINE_COUNT;
+    bool all_kept = rst_load_u64(&rst_commit_region(engine)->header->dead_client_head) < RST_DEAD_LINE_COUNT;
     return last || all_kept ? ROOST_ECANCELED : ROOST_EUNKNOWN;
 }
 
@@ -101,12 +101,12 @@ int rst_client_collect(const struct rst_engine *engine, struct rst_manifest *man
     manifest->clients = calloc(RST_LIVING_LINE_COUNT + RST_DEAD_LINE_COUNT, sizeof *manifest->clients);
     if (!manifest->clients) return rst_fail(ROOST_ENOMEM, "no memory for MANIFEST");
     uint32_t count = 0;
-    uint64_t head = rst_load_u64(&engine->region.header->dead_client_head);
+    uint64_t head = rst_load_u64(&rst_commit_region(engine)->header->dead_client_head);
     uint64_t dead = head < RST_DEAD_LINE_COUNT ? head : RST_DEAD_LINE_COUNT;
     for (uint64_t i = 0; i < dead + RST_LIVING_LINE_COUNT; i++) {
         /* The dead oldest first, so that reading them back keeps their order; then the living. */
         uint64_t line = i < dead ? RST_LIVING_LINE_COUNT + (head - dead + i) % RST_DEAD_LINE_COUNT : i - dead;
-        struct rst_client_record record = load_line(&engine->region.clients[line]);
+        struct rst_client_record record = load_line(&rst_commit_region(engine)->clients[line]);
         if (record.client) manifest->clients[count++] = record;
     }
     manifest->header.client_count = count;

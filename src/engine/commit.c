@@ -32,24 +32,26 @@ enum {
 
 /* ---- health ---- */
 
-int rst_broken(const struct rst_engine *engine)
+int rst_refused(const struct rst_engine *engine, const struct rst_region *region)
 {
-    int err = rst_region_broken(&engine->region);
+    int err = rst_region_broken(region);
     if (!err) return 0;
     if (err == ROOST_EDAMAGED)
         return rst_fail(ROOST_EDAMAGED,
                         "%s: state.wal is damaged at offset %llu, within acknowledged data; reading goes on, writing is refused; "
                         "`roost check` lists what is hurt",
                         engine->path,
-                        (unsigned long long)(RST_LOG_RING_OFFSET + engine->region.header->broken_position % engine->log.size));
+                        (unsigned long long)(RST_LOG_RING_OFFSET + region->header->broken_position % engine->log.size));
     return rst_fail(ROOST_EROFS, "%s: writing stopped after the disk failed (%s); close all handles and look at the disk",
                     engine->path, strerror(-err));
 }
 
+int rst_broken(const struct rst_engine *engine) { return rst_refused(engine, rst_commit_region(engine)); }
+
 void rst_break(struct rst_engine *engine, int err, uint64_t position)
 {
-    engine->region.header->broken_position = position;
-    rst_region_set_broken(&engine->region, err);
+    rst_commit_region(engine)->header->broken_position = position;
+    rst_region_set_broken(rst_commit_region(engine), err);
     rst_engine_log(engine, ROOST_LOG_ERROR, "writing stopped: %s", rst_fail_detail());
 }
 
@@ -118,8 +120,8 @@ static int add_states(struct rst_engine *engine, bool all, uint64_t only)
         if (!all && index != only) continue;
         size_t size, name_size;
         uint64_t version, incarnation;
-        if (!rst_state_slot_name(&engine->region, index, name, &name_size, &incarnation)) continue;
-        if (!rst_state_slot_read(&engine->region, index, bytes, &size, &version)) continue;
+        if (!rst_state_slot_name(rst_commit_region(engine), index, name, &name_size, &incarnation)) continue;
+        if (!rst_state_slot_read(rst_commit_region(engine), index, bytes, &size, &version)) continue;
         struct rst_record record = {.kind = RST_RECORD_STATE,
                                     .number = version,
                                     .time_ns = engine->decide.now_ns,
@@ -150,10 +152,11 @@ static void mark_states(struct rst_engine *engine)
             uint8_t slot_name[ROOST_NAME_SIZE_MAX + 1];
             size_t size;
             uint64_t incarnation;
-            if (!rst_state_slot_name(&engine->region, index, slot_name, &size, &incarnation)) continue;
+            if (!rst_state_slot_name(rst_commit_region(engine), index, slot_name, &size, &incarnation)) continue;
             if (!rst_bytes_equal(name, rst_bytes(slot_name, size))) continue;
-            struct rst_state_slot *slot =
-                (struct rst_state_slot *)(void *)(engine->region.base + engine->region.header->states_offset) + index;
+            struct rst_state_slot *slot = (struct rst_state_slot *)(void *)(rst_commit_region(engine)->base +
+                                                                            rst_commit_region(engine)->header->states_offset) +
+                                          index;
             if (rst_load_u64(&slot->persisted_version) < record.header.number)
                 rst_store_u64(&slot->persisted_version, record.header.number);
         }
@@ -258,7 +261,7 @@ static void fail_before_frame(struct rst_engine *engine, struct rst_buffer *item
             items->size -= sizeof *item;
             i--;
         }
-        rst_store_seq_u32(&engine->region.header->wanted, 1);
+        rst_store_seq_u32(&rst_commit_region(engine)->header->wanted, 1);
     }
     fail_items(items, err);
 }
@@ -274,7 +277,7 @@ int rst_commit_new_epoch(struct rst_engine *engine)
     writer->epoch_ended = writer->epoch;
     writer->epoch = epoch;
     writer->epoch_fresh = 1;
-    rst_region_write_writer(&engine->region, writer);
+    rst_region_write_writer(rst_commit_region(engine), writer);
     return 0;
 }
 
@@ -315,7 +318,7 @@ static int carry_out(struct rst_engine *engine, struct rst_reader *reader, struc
         if (items) fail_items(items, ROOST_EUNKNOWN);
         return 0;
     }
-    rst_add_u64(&engine->region.header->commit_count, 1);
+    rst_add_u64(&rst_commit_region(engine)->header->commit_count, 1);
     mark_states(engine);
     rst_commit_publish(engine);
     return 0;
@@ -328,7 +331,7 @@ static int try_group(struct rst_engine *engine, struct rst_buffer *items, bool *
     struct rst_prepared prepared = {NULL, 0, 0};
     bool durable = false;
     *ret_written = false;
-    int err = rst_reader_begin(engine, &reader);
+    int err = rst_reader_begin_commit(engine, &reader);
     if (err) return err;
     begin_decide(engine, &reader.view);
     err = decide_items(engine, items, &durable);
@@ -374,10 +377,11 @@ static int commit_group(struct rst_engine *engine, struct rst_buffer *items)
             err = try_group(engine, items, &written);
         }
         if (err == ROOST_EAGAIN)
-            err = rst_fail(ROOST_E2BIG,
-                           "a batch needs more than the root can take in one commit (arena %llu bytes, log %llu bytes); split "
-                           "it, or make the root with greater ones",
-                           (unsigned long long)engine->region.header->arena_size, (unsigned long long)engine->log.size);
+            err =
+                rst_fail(ROOST_E2BIG,
+                         "a batch needs more than the root can take in one commit (arena %llu bytes, log %llu bytes); split "
+                         "it, or make the root with greater ones",
+                         (unsigned long long)rst_commit_region(engine)->header->arena_size, (unsigned long long)engine->log.size);
         if (err) fail_before_frame(engine, items, err);
     }
     if (sync) {
@@ -421,7 +425,7 @@ static int commit_own(struct rst_engine *engine, bool states, bool durable, uint
 {
     struct rst_reader reader;
     struct rst_prepared prepared = {NULL, 0, 0};
-    int err = rst_reader_begin(engine, &reader);
+    int err = rst_reader_begin_commit(engine, &reader);
     if (err) return err;
     begin_decide(engine, &reader.view);
     err = begin_epoch(engine);
@@ -442,7 +446,7 @@ static int commit_own(struct rst_engine *engine, bool states, bool durable, uint
 
 int rst_commit_states(struct rst_engine *engine, bool durable)
 {
-    if (!rst_states_unstored(&engine->region)) return 0;
+    if (!rst_states_unstored(rst_commit_region(engine))) return 0;
     int err = commit_own(engine, true, durable, 0);
     if (err != ROOST_EAGAIN) return err;
     err = rst_checkpoint(engine);

@@ -2,15 +2,16 @@
  * engine/engine.h: one handle of a root (layer 7): who may do what, when, and what the others see.
  *
  * create.c      making a root                   handles.c     all handles of a process, for fork
- * root.c        attach, detach                  submit.c      a client's side of a write
+ * root.c        a handle opened and closed      attach.c      its region found, made, replaced
+ * slot.c        its slot and lane               submit.c      a client's side of a write
  * role.c        take, rest, serve               commit.c      the writer's side: decide a group, carry it out
  * group.c       taken from lanes, answered      frame.c       records and frames written and synced
  * show.c        applied, shown                  requests.c    what is answered without being logged
  * recover.c     cold start and takeover         checkpoint.c  live segment -> file, log space freed
  * read.c        views                           states.c      agents' states
  * watch.c       sleeping on changes             verify.c      check, stats
- * clients.c     outcomes of submissions
- * rebuild.c     the index from the blocks       arena.c       the live segments' memory
+ * clients.c     outcomes of submissions         arena.c       the live segments' memory
+ * rebuild.c     the index from the blocks
  *
  * Locks, in this order: slot_lock (which slot this handle has), commit_lock (the role, everything that writes; R17), lane_lock
  * (this handle's lane), view_lock (the list of open segments). Nothing else waits while holding one of the last two. */
@@ -49,11 +50,18 @@ struct rst_segment_set {
     uint64_t *mapped; /* bytes mapped of each */
 };
 
+/* A region as this process maps it, and the live segments in it. Once it was shown to other threads it stays as it is until the handle
+ * is closed: they may be inside. */
+struct rst_mapping {
+    struct rst_mapping *older; /* the one that it replaced */
+    struct rst_region region;
+    struct rst_live live[2];
+};
+
 /* A lane in a region that was replaced: its answers can still be read there, and nobody adds any. */
 struct rst_old_lane {
     struct rst_old_lane *next;
     uint64_t client;
-    struct rst_region region;
     struct rst_lane_client lane;
 };
 
@@ -64,8 +72,10 @@ struct rst_engine {
     int root_directory, index_directory;
     struct rst_log log;
     struct rst_blocks blocks;
-    struct rst_region region;
-    struct rst_region_identity identity;
+    struct rst_mapping *mapping;         /* under commit_lock: rst_commit_region; also while it is still being made */
+    void *shown;                         /* struct rst_mapping: what any thread may look at: rst_engine_region */
+    struct rst_region_identity identity; /* under commit_lock */
+    uint64_t device, inode;              /* of state.wal as it was opened */
     bool observer, threadless;
     bool opened; /* given to its user: other threads may be inside */
     bool forked; /* set in a fork's child: every call answers ROOST_EFORK */
@@ -112,15 +122,12 @@ struct rst_engine {
     uint32_t service_word, service_stop; /* futexes of this process */
     int64_t glanced_ns;                  /* when the kernel was last asked whether the region has a name; under view_lock */
 
-    struct rst_live live[2];
     pthread_mutex_t view_lock;
     struct rst_segment_set *segments;
     struct rst_analyzer *spare_analyzers[8];
 
     pthread_mutex_t state_lock;
     struct rst_buffer owned_states; /* struct rst_owned_state (states.c) */
-    struct rst_buffer old_regions;  /* struct rst_region: replaced ones, still mapped */
-    struct rst_region kept_region;  /* while attaching anew: the one that is left */
     struct rst_engine *next;        /* all handles of this process, for fork */
 };
 
@@ -133,6 +140,21 @@ static inline void rst_engine_set_slot(struct rst_engine *engine, int slot)
 {
     rst_store_u32((uint32_t *)(void *)&engine->slot, (uint32_t)slot);
 }
+
+/* What any thread may look at. It may be replaced at any time (but stays mapped): a function that asks more than one question of it takes
+ * it once. */
+static inline const struct rst_mapping *rst_engine_shown(const struct rst_engine *engine)
+{
+    return rst_load_pointer(&engine->shown); /* pairs with show_mapping in attach.c */
+}
+static inline const struct rst_region *rst_engine_region(const struct rst_engine *engine)
+{
+    return &rst_engine_shown(engine)->region;
+}
+/* For the writer's work, under commit_lock. */
+static inline const struct rst_region *rst_commit_region(const struct rst_engine *engine) { return &engine->mapping->region; }
+
+static inline uint64_t rst_engine_client(const struct rst_engine *engine) { return rst_load_u64(&engine->client); }
 
 /* ---- create.c ---- */
 /* 0, or ROOST_EFILESYSTEM with the name of the kind that is refused. */
@@ -149,6 +171,14 @@ int rst_engine_open(const char *path, const struct roost_options *options, bool 
 int rst_engine_close(struct rst_engine *engine);
 /* Refuses a forked handle; every entry point of the API begins with it. */
 int rst_engine_check(const struct rst_engine *engine);
+void rst_engine_log(const struct rst_engine *engine, enum roost_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- attach.c ---- */
+/* What the log's header says now, and who owns the file: engine->identity. Under commit_lock once the handle is open. */
+int rst_engine_identify(struct rst_engine *engine);
+/* A region to work with: the one that is there, or a new one. Under commit_lock. deadline: monotonic, ns. */
+int rst_engine_attach(struct rst_engine *engine, int64_t deadline);
 /* Is the root still at its path? 0 or ROOST_EMOVED. */
 int rst_engine_still_there(const struct rst_engine *engine);
 /* Is the root still at its path, and the region still the one? 0; ROOST_EMOVED; or, after attaching anew, ROOST_EAGAIN. */
@@ -159,11 +189,21 @@ bool rst_engine_named(const struct rst_engine *engine);
 int rst_engine_attach_anew(struct rst_engine *engine);
 /* For reads: attaches anew if that can be had at once. At most ten looks a second ask the kernel. */
 void rst_engine_glance(struct rst_engine *engine);
+/* At close, when no other thread is inside any more. */
+void rst_mappings_free(struct rst_engine *engine);
+
+/* ---- slot.c ---- */
 /* For the length of a write: a slot and lane, borrowed when the handle has none of its own (R12). Calls nest. */
 int rst_slot_use(struct rst_engine *engine, int64_t deadline);
 void rst_slot_unuse(struct rst_engine *engine);
-void rst_engine_log(const struct rst_engine *engine, enum roost_log_level level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* Under commit_lock. A slot of one's own, or borrowed. The slot that the role word names is taken by nobody but a holder of the flock.
+ * ROOST_EAGAIN: all of that kind are taken; ROOST_ENOENT: the region was replaced. */
+int rst_slot_enter(struct rst_engine *engine, bool borrowed, int64_t deadline);
+/* Under commit_lock. A write that timed out may still wait in the lane: then the slot is left dirty, and whoever takes it next drains
+ * it. */
+void rst_slot_leave(struct rst_engine *engine);
+/* Lets go of the byte alone: the region that the slot is in was replaced. */
+void rst_slot_unlock(struct rst_engine *engine, int slot);
 
 /* ---- role.c: all under commit_lock ---- */
 /* 1: held now; 0: somebody else holds it; negative: error (EMOVED, EIO, ...). */
@@ -200,8 +240,10 @@ int rst_commit_states(struct rst_engine *engine, bool durable);
 int rst_commit_apply_frame(struct rst_engine *engine, const struct rst_frame *frame, bool count);
 void rst_commit_answer_frame(struct rst_engine *engine, const struct rst_frame *frame);
 void rst_commit_publish(struct rst_engine *engine);
-bool rst_own_limit(int err);                     /* is it this process's limit (EFBIG, EDQUOT, ENOMEM, ...), not the root's? */
-int rst_broken(const struct rst_engine *engine); /* 0, or the error of a root that can no longer be written */
+bool rst_own_limit(int err); /* is it this process's limit (EFBIG, EDQUOT, ENOMEM, ...), not the root's? */
+/* 0, or the error of a root that can no longer be written. refused: for any thread. */
+int rst_broken(const struct rst_engine *engine);
+int rst_refused(const struct rst_engine *engine, const struct rst_region *region);
 void rst_break(struct rst_engine *engine, int err, uint64_t position);
 
 /* ---- clients.c: under commit_lock, role held ---- */
@@ -222,6 +264,8 @@ int rst_recover_chunks(struct rst_engine *engine);
 int rst_recover_unsynced(struct rst_engine *engine);
 
 /* ---- arena.c: the two live segments' memory, under commit_lock ---- */
+/* The live segment that takes the changes. */
+struct rst_live *rst_arena_active(struct rst_engine *engine);
 /* Makes the arena an empty live segment of LSNs from lsn_first on. Its epoch was raised before, so that nobody trusts what he
  * reads there. */
 int rst_arena_format(struct rst_engine *engine, unsigned index, uint64_t lsn_first);
@@ -245,6 +289,7 @@ int rst_rebuild(struct rst_engine *engine);
 /* ---- read.c ---- */
 struct rst_reader {
     struct rst_engine *engine;
+    const struct rst_mapping *mapping;
     struct rst_segment_set *set;
     struct rst_snapshot snapshot;
     struct rst_view view;
@@ -253,6 +298,8 @@ struct rst_reader {
 };
 /* A view of what is visible now. */
 int rst_reader_begin(struct rst_engine *engine, struct rst_reader *ret_reader);
+/* The same for the writer's work, under commit_lock. */
+int rst_reader_begin_commit(struct rst_engine *engine, struct rst_reader *ret_reader);
 /* 0: what was read is true; ROOST_EAGAIN: an arena was recycled underneath: begin again. Frees the view either way. */
 int rst_reader_end(struct rst_reader *reader);
 int rst_segment_set_open(struct rst_engine *engine, struct rst_segment_set **ret_set);
@@ -270,7 +317,8 @@ struct rst_outcome {
 /* Submits and waits. results: room for result_count numbers or NULL. receipt (may be NULL) is filled also on ROOST_ETIMEDOUT. */
 int rst_submit_wait(struct rst_engine *engine, const struct rst_buffer *submission, uint32_t wait_ms, uint64_t *results,
                     uint32_t result_count, struct rst_outcome *ret_outcome, struct roost_receipt *receipt);
-int rst_submit_start(struct rst_engine *engine, const struct rst_buffer *submission, void *user, uint64_t *ret_sequence);
+int rst_submit_start(struct rst_engine *engine, const struct rst_buffer *submission, void *user,
+                     struct roost_receipt *ret_receipt);
 int rst_submit_poll(struct rst_engine *engine, struct roost_completion *ret_completions, size_t count, uint32_t wait_ms);
 int rst_submit_cancel(struct rst_engine *engine, const struct roost_receipt *receipt);
 int rst_settle(struct rst_engine *engine, struct roost_receipt *receipt, uint32_t wait_ms);

@@ -162,7 +162,7 @@ int rst_frame_write(struct rst_engine *engine, struct rst_buffer *items, uint32_
     writer->id_ceiling_written = header.id_ceiling;
     writer->closed = flags & RST_FRAME_CLOSED ? 1 : 0;
     if (!engine->unsynced_since_ns) engine->unsynced_since_ns = rst_os->monotonic_time();
-    rst_region_write_writer(&engine->region, writer);
+    rst_region_write_writer(rst_commit_region(engine), writer);
     return 0;
 }
 
@@ -239,12 +239,12 @@ int rst_commit_sync(struct rst_engine *engine)
         return err;
     }
     rst_buffer_clear(&engine->unsynced);
-    rst_add_u64(&engine->region.header->sync_count, 1);
+    rst_add_u64(&rst_commit_region(engine)->header->sync_count, 1);
     writer->durable_position = writer->written_position;
     writer->durable_lsn = writer->written_lsn;
     writer->lsn_ceiling = writer->lsn_ceiling_written;
     writer->id_ceiling = writer->id_ceiling_written;
     engine->unsynced_since_ns = 0;
-    rst_region_write_writer(&engine->region, writer);
+    rst_region_write_writer(rst_commit_region(engine), writer);
     return 0;
 }

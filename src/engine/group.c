@@ -31,17 +31,17 @@ static void examine(struct rst_engine *engine, struct rst_item *item)
 /* Takes what waits, in each lane in order, up to what one frame can hold (a lone submission may be as large as any). */
 int rst_group_gather(struct rst_engine *engine, struct rst_buffer *items)
 {
-    uint64_t budget = rst_lane_submission_max(&engine->region) / 2;
-    uint32_t high = rst_load_seq_u32(&engine->region.header->participant_high);
+    uint64_t budget = rst_lane_submission_max(rst_commit_region(engine)) / 2;
+    uint32_t high = rst_load_seq_u32(&rst_commit_region(engine)->header->participant_high);
     rst_buffer_clear(&engine->taken);
     for (uint32_t slot = 0; slot < high && slot < RST_SLOT_COUNT; slot++) {
-        if (!rst_lane_waiting(&engine->region, slot)) continue;
-        uint64_t after = rst_load_u64(&rst_lane_of(&engine->region, slot)->consumed);
+        if (!rst_lane_waiting(rst_commit_region(engine), slot)) continue;
+        uint64_t after = rst_load_u64(&rst_lane_of(rst_commit_region(engine), slot)->consumed);
         for (;;) {
             struct rst_item item;
             memset(&item, 0, sizeof item);
             item.offset = engine->taken.size;
-            int got = rst_lane_take(&engine->region, slot, after, &engine->taken, &item.lane, &item.size);
+            int got = rst_lane_take(rst_commit_region(engine), slot, after, &engine->taken, &item.lane, &item.size);
             if (got < 0) return got;
             if (!got) break;
             if (rst_item_count(items) && (engine->taken.size > budget || rst_item_count(items) >= GROUP_COUNT_MAX)) {
@@ -73,7 +73,7 @@ static void answer_item(struct rst_engine *engine, struct rst_item *item)
                                            item->answer.id,   item->answer.result, 0};
         rst_client_remember(engine, (int)item->lane.slot, &record);
     }
-    rst_lane_answer(&engine->region, &item->lane, &item->answer);
+    rst_lane_answer(rst_commit_region(engine), &item->lane, &item->answer);
 }
 
 void rst_group_answer(struct rst_engine *engine, struct rst_buffer *items)
@@ -88,5 +88,5 @@ void rst_group_answer(struct rst_engine *engine, struct rst_buffer *items)
     }
     for (size_t i = 0; i < rst_item_count(items); i++)
         if (i + 1 == rst_item_count(items) || rst_item_at(items, i)->lane.slot != rst_item_at(items, i + 1)->lane.slot)
-            rst_lane_wake(&engine->region, rst_item_at(items, i)->lane.slot);
+            rst_lane_wake(rst_commit_region(engine), rst_item_at(items, i)->lane.slot);
 }

@@ -19,7 +19,8 @@ static void after_fork_child(void)
         rst_os->close(engine->log.file);
         rst_os->close(engine->root_directory);
         rst_os->close(engine->index_directory);
-        if (engine->region.file >= 0) rst_os->close(engine->region.file);
+        for (struct rst_mapping *mapping = engine->mapping; mapping; mapping = mapping->older)
+            if (mapping->region.file >= 0) rst_os->close(mapping->region.file);
         rst_blocks_close_files(&engine->blocks);
         engine->service_running = false;
     }

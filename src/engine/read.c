@@ -131,7 +131,7 @@ static int list_segments(struct rst_reader *reader)
     }
     for (size_t i = 0; i < count; i++) reader->list[i] = &set->sealed[i].segment;
     if (set->covered_lsn < reader->snapshot.visible_lsn)
-        reader->list[count++] = &reader->engine->live[reader->snapshot.arena_active & 1].segment;
+        reader->list[count++] = &reader->mapping->live[reader->snapshot.arena_active & 1].segment;
     reader->view = (struct rst_view){reader->list,
                                      count,
                                      reader->snapshot.visible_lsn,
@@ -141,12 +141,12 @@ static int list_segments(struct rst_reader *reader)
     return 0;
 }
 
-int rst_reader_begin(struct rst_engine *engine, struct rst_reader *ret_reader)
+static int begin(struct rst_reader *reader, struct rst_engine *engine, const struct rst_mapping *mapping)
 {
+    reader->engine = engine;
+    reader->mapping = mapping;
     for (int tries = 0; tries < 1000; tries++) {
-        struct rst_reader *reader = ret_reader;
-        reader->engine = engine;
-        if (!rst_region_read_snapshot(&engine->region, &reader->snapshot))
+        if (!rst_region_read_snapshot(&mapping->region, &reader->snapshot))
             return rst_fail(ROOST_ECORRUPT, "the region's snapshot cannot be read");
         int err = set_for(engine, reader->snapshot.generation, &reader->set);
         if (err) return err;
@@ -163,6 +163,16 @@ int rst_reader_begin(struct rst_engine *engine, struct rst_reader *ret_reader)
     return rst_fail(ROOST_ECORRUPT, "index/MANIFEST and the region do not agree");
 }
 
+int rst_reader_begin(struct rst_engine *engine, struct rst_reader *ret_reader)
+{
+    return begin(ret_reader, engine, rst_engine_shown(engine));
+}
+
+int rst_reader_begin_commit(struct rst_engine *engine, struct rst_reader *ret_reader)
+{
+    return begin(ret_reader, engine, engine->mapping);
+}
+
 int rst_reader_end(struct rst_reader *reader)
 {
     struct rst_engine *engine = reader->engine;
@@ -170,7 +180,8 @@ int rst_reader_end(struct rst_reader *reader)
     if (reader->list != reader->few) free(reader->list);
     set_unref(engine, reader->set);
     struct rst_snapshot now;
-    if (!rst_region_read_snapshot(&engine->region, &now)) return rst_fail(ROOST_ECORRUPT, "the region's snapshot cannot be read");
+    if (!rst_region_read_snapshot(&reader->mapping->region, &now))
+        return rst_fail(ROOST_ECORRUPT, "the region's snapshot cannot be read");
     unsigned arena = reader->snapshot.arena_active & 1;
     return used_arena && now.arena_epoch[arena] != reader->snapshot.arena_epoch[arena] ? ROOST_EAGAIN : 0;
 }

@@ -98,7 +98,7 @@ static int apply_found(struct rst_engine *engine, const struct found_record *fou
     struct rst_terms terms;
     uint64_t need = 0;
     memset(&terms, 0, sizeof terms);
-    struct rst_live *live = &engine->live[engine->snapshot.arena_active & 1];
+    struct rst_live *live = rst_arena_active(engine);
     int err = rst_blocks_read(&engine->blocks, &found->place, &record);
     if (!err) err = rst_apply_prepare(engine->analyzer, &record, &terms, &need);
     if (!err && need > rst_arena_room(engine)) err = ROOST_EAGAIN;
@@ -111,7 +111,7 @@ static int apply_found(struct rst_engine *engine, const struct found_record *fou
 /* Closes the arena into a segment of the new list and makes it empty again. Readers meanwhile see a moving picture: rebuild is a repair. */
 static int seal_rebuilt(struct rst_engine *engine, struct rst_manifest *manifest, uint64_t lsn_last)
 {
-    struct rst_live *live = &engine->live[engine->snapshot.arena_active & 1];
+    struct rst_live *live = rst_arena_active(engine);
     const struct rst_segment *one = &live->segment;
     uint32_t count = manifest->header.segment_count;
     struct rst_seal plan = {.segments = &one,
@@ -183,7 +183,7 @@ static int apply_all(struct rst_engine *engine, const struct found_record *recor
         size_t list_count = 0;
         for (; list_count < rebuilt.count && list_count < RST_SEGMENT_COUNT_MAX; list_count++)
             list[list_count] = &rebuilt.sealed[list_count].segment;
-        list[list_count++] = &engine->live[engine->snapshot.arena_active & 1].segment;
+        list[list_count++] = &rst_arena_active(engine)->segment;
         err = apply_found(engine, &records[i], list, list_count, delta);
         if (err == ROOST_EAGAIN && last) {
             err = seal_rebuilt(engine, manifest, last);
@@ -193,8 +193,7 @@ static int apply_all(struct rst_engine *engine, const struct found_record *recor
         }
         last = records[i].lsn;
     }
-    if (!err && last && rst_live_change_count(&engine->live[engine->snapshot.arena_active & 1]))
-        err = seal_rebuilt(engine, manifest, last);
+    if (!err && last && rst_live_change_count(rst_arena_active(engine))) err = seal_rebuilt(engine, manifest, last);
     close_rebuilt(&rebuilt);
     return err;
 }
@@ -229,7 +228,7 @@ int rst_rebuild(struct rst_engine *engine)
     if (!err) {
         manifest.header.segment_next = engine->writer.segment_next;
         engine->snapshot.arena_epoch[other]++;
-        rst_region_write_snapshot(&engine->region, &engine->snapshot);
+        rst_region_write_snapshot(rst_commit_region(engine), &engine->snapshot);
         err = rst_arena_format(engine, other, 1);
         engine->snapshot.arena_active = other;
         if (!err) err = apply_all(engine, list, count, &manifest, &delta);

@@ -108,7 +108,7 @@ static void begin_from_manifest(struct rst_engine *engine, const struct rst_mani
 static int empty_arena(struct rst_engine *engine, unsigned index)
 {
     engine->snapshot.arena_epoch[index]++;
-    rst_region_write_snapshot(&engine->region, &engine->snapshot);
+    rst_region_write_snapshot(rst_commit_region(engine), &engine->snapshot);
     return rst_arena_format(engine, index, engine->writer.written_lsn + 1);
 }
 
@@ -143,7 +143,7 @@ static int replay_frame(struct rst_engine *engine, const struct rst_frame *frame
     adopt_frame(&engine->writer, &frame->header);
     engine->snapshot.visible_lsn = frame->header.lsn_last;
     remember_consumed(engine, frame);
-    rst_region_write_snapshot(&engine->region, &engine->snapshot);
+    rst_region_write_snapshot(rst_commit_region(engine), &engine->snapshot);
     return 0;
 }
 
@@ -232,7 +232,7 @@ int rst_recover_cold(struct rst_engine *engine, bool same_boot)
     if (!err) {
         /* Segments that another version built, or that are damaged, are derived: made anew from the blocks. */
         struct rst_reader reader;
-        err = rst_reader_begin(engine, &reader);
+        err = rst_reader_begin_commit(engine, &reader);
         if (!err) rst_reader_end(&reader);
         if (err == ROOST_EVERSION) err = rst_rebuild(engine);
     }
@@ -250,8 +250,8 @@ int rst_recover_cold(struct rst_engine *engine, bool same_boot)
     }
     engine->writer.completed_position = engine->writer.written_position;
     engine->snapshot.durable_lsn = engine->writer.durable_lsn;
-    rst_region_write_writer(&engine->region, &engine->writer);
-    rst_region_write_snapshot(&engine->region, &engine->snapshot);
+    rst_region_write_writer(rst_commit_region(engine), &engine->writer);
+    rst_region_write_snapshot(rst_commit_region(engine), &engine->snapshot);
     return err;
 }
 
@@ -334,7 +334,7 @@ static int replace_arena(struct rst_engine *engine)
      * next one the same damaged arena and the same work. */
     unsigned other = 1 - (engine->snapshot.arena_active & 1);
     engine->snapshot.arena_epoch[other]++;
-    rst_region_write_snapshot(&engine->region, &engine->snapshot);
+    rst_region_write_snapshot(rst_commit_region(engine), &engine->snapshot);
     uint64_t epoch[2] = {engine->snapshot.arena_epoch[0], engine->snapshot.arena_epoch[1]};
     struct rst_writer_state writer = engine->writer;
     struct rst_manifest manifest;
@@ -377,7 +377,7 @@ static int finish_checkpoint(struct rst_engine *engine)
         engine->snapshot.covered_lsn = manifest.header.covered_lsn;
         engine->snapshot.memory_count = manifest.header.memory_count; /* a rebuild may have counted anew */
         engine->snapshot.token_count = manifest.header.token_count;
-        if (!err) rst_region_write_snapshot(&engine->region, &engine->snapshot);
+        if (!err) rst_region_write_snapshot(rst_commit_region(engine), &engine->snapshot);
         if (!err) rst_segments_sweep(engine->index_directory, &manifest);
     }
     rst_manifest_free(&manifest);
@@ -388,14 +388,15 @@ int rst_recover_heir(struct rst_engine *engine)
 {
     /* crash: every step repeats what may have been done already; an heir that dies leaves the next one the same work. */
     struct rst_writer_state *writer = &engine->writer;
-    rst_region_repair_latches(&engine->region);
-    if (!rst_region_read_writer(&engine->region, writer) || !rst_region_read_snapshot(&engine->region, &engine->snapshot))
+    rst_region_repair_latches(rst_commit_region(engine));
+    if (!rst_region_read_writer(rst_commit_region(engine), writer) ||
+        !rst_region_read_snapshot(rst_commit_region(engine), &engine->snapshot))
         return rst_fail(ROOST_ECORRUPT, "the region's latches cannot be read");
-    rst_add_u64(&engine->region.header->takeover_count, 1);
+    rst_add_u64(&rst_commit_region(engine)->header->takeover_count, 1);
     /* A disk that failed may work again, and all that a failed sync may have dropped is written again here. Damage stays. */
-    int broken = rst_region_broken(&engine->region);
+    int broken = rst_region_broken(rst_commit_region(engine));
     if (broken == ROOST_EDAMAGED) return 0;
-    if (broken) rst_region_set_broken(&engine->region, 0);
+    if (broken) rst_region_set_broken(rst_commit_region(engine), 0);
     rst_buffer_clear(&engine->external_chunks);
     int err = find_unsaid(engine);
     if (!err) err = finish_checkpoint(engine);
@@ -423,10 +424,10 @@ int rst_recover_heir(struct rst_engine *engine)
     engine->snapshot.visible_lsn = writer->written_lsn;
     engine->snapshot.durable_lsn = writer->durable_lsn;
     uint64_t completed = writer->completed_position;
-    rst_region_write_writer(&engine->region, writer);
+    rst_region_write_writer(rst_commit_region(engine), writer);
     rst_commit_publish(engine);
     err = walk_frames(engine, completed, answer_again);
     writer->completed_position = writer->written_position;
-    rst_region_write_writer(&engine->region, writer);
+    rst_region_write_writer(rst_commit_region(engine), writer);
     return err;
 }

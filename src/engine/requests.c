@@ -23,7 +23,7 @@ static int grant(struct rst_engine *engine, struct rst_item *item, const struct 
     if (err) return err;
     writer->chunk = place.chunk;
     writer->chunk_tail = place.offset + size;
-    rst_region_write_writer(&engine->region, writer);
+    rst_region_write_writer(rst_commit_region(engine), writer);
     struct rst_record record = {.kind = RST_RECORD_VOID,
                                 .epoch = writer->epoch,
                                 .number = size,
@@ -63,7 +63,7 @@ void rst_request_serve(struct rst_engine *engine, struct rst_item *item, bool *r
         item->answer.result = rst_rebuild(engine);
         break;
     case RST_OP_REST:
-        rst_store_seq_u32(&engine->region.header->wanted, 1);
+        rst_store_seq_u32(&rst_commit_region(engine)->header->wanted, 1);
         break;
     default:
         break; /* STATE_STORE is served with the frame */

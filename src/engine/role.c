@@ -14,20 +14,21 @@
 
 bool rst_role_available(const struct rst_engine *engine)
 {
-    uint64_t word = rst_load_seq_u64(&engine->region.header->role);
+    uint64_t word = rst_load_seq_u64(&rst_engine_region(engine)->header->role);
     if (!rst_role_held(word)) return true;
     uint32_t slot = rst_role_slot(word);
     if (slot == RST_ROLE_NOBODY) return true;
     /* One's own lock looks free to oneself (R17); a word that names one's own slot means that this handle holds it. */
-    if ((int)slot == engine->slot) return true;
+    if ((int)slot == rst_engine_slot(engine)) return true;
     return !rst_participant_alive(engine->log.file, slot);
 }
 
 void rst_role_holder_name(const struct rst_engine *engine, char *ret_name, size_t name_size)
 {
-    uint64_t word = rst_load_seq_u64(&engine->region.header->role);
+    const struct rst_region *region = rst_engine_region(engine);
+    uint64_t word = rst_load_seq_u64(&region->header->role);
     if (rst_role_held(word))
-        rst_participant_name(&engine->region, rst_role_slot(word), ret_name, name_size);
+        rst_participant_name(region, rst_role_slot(word), ret_name, name_size);
     else
         snprintf(ret_name, name_size, "nobody");
 }
@@ -39,10 +40,10 @@ static int still_right(struct rst_engine *engine)
     if (err) return err;
     err = rst_log_read_header(&engine->log);
     if (err) return err;
-    if (engine->log.header.region_nonce != engine->region.header->nonce || !rst_region_named(&engine->region))
-        return ROOST_EAGAIN;
+    const struct rst_region *region = rst_commit_region(engine);
+    if (engine->log.header.region_nonce != region->header->nonce || !rst_region_named(region)) return ROOST_EAGAIN;
     /* A closer marks and unlinks under the flock: a mark that is found under it is a dead one's (R11). */
-    if (rst_load_seq_u32(&engine->region.header->moved.word)) rst_store_seq_u32(&engine->region.header->moved.word, 0);
+    if (rst_load_seq_u32(&region->header->moved.word)) rst_store_seq_u32(&region->header->moved.word, 0);
     return 0;
 }
 
@@ -61,7 +62,7 @@ static bool limited(const struct rst_engine *engine)
 /* Writing stopped for something that may have passed: the holder does what an heir would (R9, R20). 1, or an error. */
 static int try_again(struct rst_engine *engine)
 {
-    int broken = rst_region_broken(&engine->region);
+    int broken = rst_region_broken(rst_commit_region(engine));
     int err = broken && broken != ROOST_EDAMAGED ? rst_recover_heir(engine) : 0;
     return err ? err : 1;
 }
@@ -78,16 +79,16 @@ int rst_role_take(struct rst_engine *engine)
         rst_os->funlock(engine->log.file);
         return err;
     }
-    struct rst_region_header *header = engine->region.header;
+    struct rst_region_header *header = rst_commit_region(engine)->header;
     uint64_t word = rst_load_seq_u64(&header->role);
     /* crash: 1 flock held, word names a dead process: the next one inherits
      *        2 word names this process: the same, once it is dead */
     rst_store_seq_u64(&header->role, own_word(engine));
     rst_store_seq_u32(&header->wanted, 0);
-    if (rst_role_held(word) || rst_region_broken(&engine->region)) {
+    if (rst_role_held(word) || rst_region_broken(rst_commit_region(engine))) {
         err = rst_recover_heir(engine);
-    } else if (!rst_region_read_writer(&engine->region, &engine->writer) ||
-               !rst_region_read_snapshot(&engine->region, &engine->snapshot)) {
+    } else if (!rst_region_read_writer(rst_commit_region(engine), &engine->writer) ||
+               !rst_region_read_snapshot(rst_commit_region(engine), &engine->snapshot)) {
         err = rst_fail(ROOST_ECORRUPT, "the region's latches cannot be read");
     }
     if (err) {
@@ -111,7 +112,7 @@ int rst_role_take(struct rst_engine *engine)
 int rst_role_rest(struct rst_engine *engine)
 {
     if (!engine->role_held) return 1;
-    struct rst_region_header *header = engine->region.header;
+    struct rst_region_header *header = rst_commit_region(engine)->header;
     /* States that cannot be stored now (a full disk) stay in their slots; that is no reason to keep the role (R18). */
     int err = 0;
     if (!rst_broken(engine) && rst_commit_states(engine, true) < 0)
@@ -122,12 +123,12 @@ int rst_role_rest(struct rst_engine *engine)
         return 1;
     }
     if (err && !rst_broken(engine)) return err;
-    rst_region_write_writer(&engine->region, &engine->writer);
+    rst_region_write_writer(rst_commit_region(engine), &engine->writer);
     /* crash: 1 word FREE, flock held: freed by the kernel; the next one finds a resting role
      * A client stores its entry and then loads the word; this stores the word and then looks at the lanes (seq_cst both): one of the
      * two sees the other (models/role.pml: without the second look a slice is lost). */
     rst_store_seq_u64(&header->role, 0);
-    if (!rst_broken(engine) && !limited(engine) && rst_lanes_waiting(&engine->region)) {
+    if (!rst_broken(engine) && !limited(engine) && rst_lanes_waiting(rst_commit_region(engine))) {
         rst_store_seq_u64(&header->role, own_word(engine));
         return 0;
     }
@@ -140,10 +141,10 @@ int rst_role_rest(struct rst_engine *engine)
 void rst_role_abandon(struct rst_engine *engine)
 {
     engine->abandon = false;
-    rst_store_seq_u64(&engine->region.header->role, rst_role_word(RST_ROLE_NOBODY, 0));
+    rst_store_seq_u64(&rst_commit_region(engine)->header->role, rst_role_word(RST_ROLE_NOBODY, 0));
     engine->role_held = false;
     rst_os->funlock(engine->log.file);
-    rst_region_ring(&engine->region.header->role_changed.word);
+    rst_region_ring(&rst_commit_region(engine)->header->role_changed.word);
 }
 
 int rst_role_drop(struct rst_engine *engine)
@@ -161,14 +162,14 @@ int rst_role_drop(struct rst_engine *engine)
 
 void rst_role_rename(struct rst_engine *engine)
 {
-    if (engine->role_held) rst_store_seq_u64(&engine->region.header->role, own_word(engine));
+    if (engine->role_held) rst_store_seq_u64(&rst_commit_region(engine)->header->role, own_word(engine));
 }
 
 /* ---- the service thread ---- */
 
 static bool lane_waiting(struct rst_engine *engine)
 {
-    return engine->slot >= 0 && rst_lane_waiting(&engine->region, (uint32_t)engine->slot);
+    return engine->slot >= 0 && rst_lane_waiting(rst_commit_region(engine), (uint32_t)engine->slot);
 }
 
 /* One look at everything there is to do, under commit_lock. Returns how long to sleep after it, ns. */
@@ -178,10 +179,11 @@ static int64_t serve(struct rst_engine *engine)
     if (!engine->role_held && engine->slot < 0) return -1; /* between the calls of a handle that borrows its slot */
     if (!engine->role_held && lane_waiting(engine) && rst_role_available(engine) && rst_role_take(engine) < 0)
         return RST_WAIT_SLICE_MS * INT64_C(1000000);
-    if (!engine->role_held && rst_states_unstored(&engine->region) && rst_role_available(engine)) rst_role_take(engine);
+    if (!engine->role_held && rst_states_unstored(rst_commit_region(engine)) && rst_role_available(engine)) rst_role_take(engine);
     if (!engine->role_held)
-        return rst_states_unstored(&engine->region) || lane_waiting(engine) ? RST_WAIT_SLICE_MS * INT64_C(1000000) : -1;
-    if (rst_lanes_waiting(&engine->region) && rst_commit_waiting(engine) < 0) return RST_WAIT_SLICE_MS * INT64_C(1000000);
+        return rst_states_unstored(rst_commit_region(engine)) || lane_waiting(engine) ? RST_WAIT_SLICE_MS * INT64_C(1000000) : -1;
+    if (rst_lanes_waiting(rst_commit_region(engine)) && rst_commit_waiting(engine) < 0)
+        return RST_WAIT_SLICE_MS * INT64_C(1000000);
     if (!engine->role_held) return RST_WAIT_SLICE_MS * INT64_C(1000000);
     now = rst_os->monotonic_time();
     if (engine->unsynced_since_ns && now - engine->unsynced_since_ns >= RST_SYNC_DELAY_MS * INT64_C(1000000) &&
@@ -189,7 +191,7 @@ static int64_t serve(struct rst_engine *engine)
         int err = rst_commit_sync(engine);
         if (err && !engine->last_error) engine->last_error = err;
     }
-    bool hold = engine->options.flags & ROOST_OPEN_HOLD, wanted = rst_load_seq_u32(&engine->region.header->wanted);
+    bool hold = engine->options.flags & ROOST_OPEN_HOLD, wanted = rst_load_seq_u32(&rst_commit_region(engine)->header->wanted);
     if (wanted || (!hold && now - engine->last_work_ns >= idle)) {
         int rested = rst_role_rest(engine);
         if (rested < 0 && !engine->last_error) engine->last_error = rested;
@@ -204,14 +206,17 @@ static void *service_main(void *argument)
 {
     struct rst_engine *engine = argument;
     while (!rst_load_u32(&engine->service_stop)) {
-        uint32_t word = rst_load_u32(&engine->service_word), bell = rst_load_seq_u32(&engine->region.header->doorbell.word);
+        const struct rst_region *region = rst_engine_region(engine);
+        const uint32_t *doorbell = &region->header->doorbell.word;
+        uint32_t word = rst_load_u32(&engine->service_word), bell = rst_load_seq_u32(doorbell);
         pthread_mutex_lock(&engine->commit_lock);
-        bool named = rst_region_named(&engine->region);
+        bool named = rst_region_named(rst_commit_region(engine));
         int64_t sleep_ns = named && rst_engine_named(engine) ? serve(engine) : RST_WAIT_SLICE_MS * INT64_C(1000000);
         bool held = engine->role_held;
-        const uint32_t *doorbell = &engine->region.header->doorbell.word;
+        bool replaced = region != rst_commit_region(engine);
         pthread_mutex_unlock(&engine->commit_lock);
         if (rst_load_u32(&engine->service_stop)) break;
+        if (replaced) continue;
         /* A writer whose region lost its name makes the new one: nobody else can while it has the flock. Who owns states brings
          * them along (R11). */
         if (!named && rst_engine_attach_anew(engine) == ROOST_EAGAIN) continue;

@@ -9,7 +9,7 @@
 static void note_change(struct rst_engine *engine, uint64_t lsn, const struct rst_record_view *record,
                         const struct rst_place *place)
 {
-    struct rst_change *change = &engine->region.changes[lsn % RST_CHANGE_COUNT];
+    struct rst_change *change = &rst_commit_region(engine)->changes[lsn % RST_CHANGE_COUNT];
     /* A watcher reads lsn, the rest, and lsn again: 0 in between says that it changes. */
     rst_store_u64(&change->lsn, 0);
     rst_fence_release();
@@ -23,8 +23,8 @@ static void note_change(struct rst_engine *engine, uint64_t lsn, const struct rs
 void rst_commit_publish(struct rst_engine *engine)
 {
     engine->snapshot.durable_lsn = engine->writer.durable_lsn;
-    rst_region_write_snapshot(&engine->region, &engine->snapshot);
-    rst_region_ring(&engine->region.header->commit.word);
+    rst_region_write_snapshot(rst_commit_region(engine), &engine->snapshot);
+    rst_region_ring(&rst_commit_region(engine)->header->commit.word);
 }
 
 static void count_delta(struct rst_snapshot *snapshot, const struct rst_delta *delta)
@@ -33,8 +33,6 @@ static void count_delta(struct rst_snapshot *snapshot, const struct rst_delta *d
     snapshot->token_count += (uint64_t)delta->token_count;
     if (delta->id_max > snapshot->last_id) snapshot->last_id = delta->id_max;
 }
-
-static struct rst_live *active_live(struct rst_engine *engine) { return &engine->live[engine->snapshot.arena_active & 1]; }
 
 /* All segments oldest first. A view leaves the arena out while nothing in it is visible; applying needs it all the same. */
 struct segment_list {
@@ -46,14 +44,14 @@ static void list_all(struct rst_engine *engine, const struct rst_reader *reader,
     RST_CHECK(reader->set->count <= RST_SEGMENT_COUNT_MAX);
     for (ret_list->count = 0; ret_list->count < reader->set->count; ret_list->count++)
         ret_list->list[ret_list->count] = &reader->set->sealed[ret_list->count].segment;
-    ret_list->list[ret_list->count++] = &active_live(engine)->segment;
+    ret_list->list[ret_list->count++] = &rst_arena_active(engine)->segment;
 }
 
 int rst_show_drafts(struct rst_engine *engine, const struct rst_reader *reader, struct rst_prepared *prepared)
 {
     struct segment_list all;
     list_all(engine, reader, &all);
-    struct rst_live *live = active_live(engine);
+    struct rst_live *live = rst_arena_active(engine);
     struct rst_delta delta = {0, 0, 0};
     uint64_t lsn = engine->writer.written_lsn + 1 - (prepared->count ? prepared->count : 1);
     for (size_t i = 0; i < prepared->count; i++, lsn++) {
@@ -73,7 +71,7 @@ int rst_show_drafts(struct rst_engine *engine, const struct rst_reader *reader, 
 int rst_commit_apply_frame(struct rst_engine *engine, const struct rst_frame *frame, bool count)
 {
     struct rst_reader reader;
-    int err = rst_reader_begin(engine, &reader);
+    int err = rst_reader_begin_commit(engine, &reader);
     if (err) return err;
     struct segment_list all;
     list_all(engine, &reader, &all);
@@ -93,7 +91,7 @@ int rst_commit_apply_frame(struct rst_engine *engine, const struct rst_frame *fr
         if (!err) err = rst_apply_prepare(engine->analyzer, &record, &terms, &need);
         if (!err && need > rst_arena_room(engine)) err = ROOST_E2BIG;
         if (!err) err = rst_arena_secure(engine, need);
-        if (!err) err = rst_apply_record(active_live(engine), all.list, all.count, &record, &place, &terms, &delta);
+        if (!err) err = rst_apply_record(rst_arena_active(engine), all.list, all.count, &record, &place, &terms, &delta);
         if (!err) note_change(engine, lsn, &record, &place);
         rst_terms_free(&terms);
     }
@@ -140,11 +138,11 @@ void rst_commit_answer_frame(struct rst_engine *engine, const struct rst_frame *
         if (rst_frame_walk_entry(&entries, &entry, &bytes) != 1) break;
     }
     rst_frame_walk_begin(&walk, frame);
-    uint32_t high = rst_load_seq_u32(&engine->region.header->participant_high);
+    uint32_t high = rst_load_seq_u32(&rst_commit_region(engine)->header->participant_high);
     while (rst_frame_walk_consumed(&walk, &consumed) == 1) {
         int slot = -1;
         for (uint32_t i = 0; i < high && i < RST_SLOT_COUNT && slot < 0; i++)
-            if (rst_load_u64(&engine->region.participants[i].client) == consumed.client) slot = (int)i;
+            if (rst_load_u64(&rst_commit_region(engine)->participants[i].client) == consumed.client) slot = (int)i;
         struct rst_client_record record = {consumed.client, consumed.sequence, consumed.lsn, consumed.id, consumed.result, 0};
         rst_client_remember(engine, slot, &record);
         if (results_of(&entries, consumed.change_count, &results) < 0) break;
@@ -157,8 +155,8 @@ void rst_commit_answer_frame(struct rst_engine *engine, const struct rst_frame *
                                          consumed.id,
                                          consumed.actual,
                                          (const uint64_t *)(const void *)results.data};
-        rst_lane_answer(&engine->region, &item, &answer);
-        rst_lane_wake(&engine->region, (uint32_t)slot);
+        rst_lane_answer(rst_commit_region(engine), &item, &answer);
+        rst_lane_wake(rst_commit_region(engine), (uint32_t)slot);
     }
     rst_buffer_free(&results);
 }

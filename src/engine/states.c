@@ -104,15 +104,15 @@ bool rst_states_unstored(const struct rst_region *region)
 }
 
 /* Does the slot's owner live? Its byte on state.wal says so; between the claim and the lock, its participant's byte. */
-static bool owner_alive(const struct rst_engine *engine, uint32_t index)
+static bool owner_alive(const struct rst_engine *engine, const struct rst_region *region, uint32_t index)
 {
-    struct rst_state_slot *slot = slot_at(&engine->region, index);
+    struct rst_state_slot *slot = slot_at(region, index);
     uint64_t client = rst_load_u64(&slot->owner_client);
     if (!client) return false;
-    if (client == engine->client) return true; /* one's own lock looks free (R17) */
+    if (client == rst_engine_client(engine)) return true; /* one's own lock looks free (R17) */
     if (rst_os->probe_byte(engine->log.file, RST_LOCK_STATE_OFFSET + index)) return true;
     uint32_t participant = slot->owner_slot;
-    if (participant >= RST_SLOT_COUNT || rst_load_u64(&engine->region.participants[participant].client) != client) return false;
+    if (participant >= RST_SLOT_COUNT || rst_load_u64(&region->participants[participant].client) != client) return false;
     if ((int)participant == rst_engine_slot(engine)) return true;
     return rst_participant_alive(engine->log.file, participant) != 0 && !rst_load_u64(&slot->owner_incarnation);
 }
@@ -148,12 +148,13 @@ static int stored_version(struct rst_engine *engine, struct roost_bytes name, ui
 
 static int free_slot(struct rst_engine *engine)
 {
-    struct rst_region_header *header = engine->region.header;
-    for (uint32_t index = 0; index < slots_real(&engine->region); index++)
-        if (!rst_load_u64(&slot_at(&engine->region, index)->incarnation)) return (int)index;
-    uint32_t real = slots_real(&engine->region);
+    const struct rst_region *region = rst_commit_region(engine);
+    struct rst_region_header *header = region->header;
+    uint32_t real = slots_real(region);
+    for (uint32_t index = 0; index < real; index++)
+        if (!rst_load_u64(&slot_at(region, index)->incarnation)) return (int)index;
     if (real < RST_STATE_SLOT_COUNT) {
-        int err = rst_region_allocate(&engine->region, header->states_offset + real * sizeof(struct rst_state_slot),
+        int err = rst_region_allocate(region, header->states_offset + real * sizeof(struct rst_state_slot),
                                       sizeof(struct rst_state_slot));
         if (err) return err;
         rst_store_u32(&header->state_slots_real, real + 1);
@@ -162,7 +163,7 @@ static int free_slot(struct rst_engine *engine)
     /* A dead one's value that is stored needs no slot any more; others are stored now. */
     for (int again = 0; again < 2; again++) {
         for (uint32_t index = 0; index < real; index++)
-            if (!owner_alive(engine, index) && !unstored(&engine->region, index)) return (int)index;
+            if (!owner_alive(engine, region, index) && !unstored(region, index)) return (int)index;
         int err = again ? 0 : rst_commit_states(engine, false);
         if (err) return err;
     }
@@ -176,7 +177,8 @@ static int free_slot(struct rst_engine *engine)
 static void give_slot(struct rst_engine *engine, uint32_t index, struct roost_bytes name, uint64_t client, uint32_t participant,
                       const uint8_t *stored, size_t stored_size, uint64_t version)
 {
-    struct rst_state_slot *slot = slot_at(&engine->region, index);
+    const struct rst_region *region = rst_commit_region(engine);
+    struct rst_state_slot *slot = slot_at(region, index);
     uint64_t words[ROOST_STATE_SIZE_MAX / 8];
     uint64_t incarnation = rst_load_u64(&slot->incarnation) | 1;
     rst_store_u64(&slot->incarnation, incarnation);
@@ -184,7 +186,7 @@ static void give_slot(struct rst_engine *engine, uint32_t index, struct roost_by
     slot->name_size = (uint32_t)name.size;
     memcpy(slot->name, name.data, name.size);
     slot->owner_slot = participant;
-    slot->owner_pid = engine->region.participants[participant].pid;
+    slot->owner_pid = region->participants[participant].pid;
     rst_store_u64(&slot->owner_incarnation, 0);
     rst_store_u64(&slot->owner_client, client);
     memset(words, 0, sizeof words);
@@ -199,16 +201,17 @@ int rst_state_claim(struct rst_engine *engine, struct roost_bytes name, uint64_t
 {
     uint64_t incarnation;
     if (!name.size || name.size > ROOST_NAME_SIZE_MAX) return rst_fail(ROOST_EINVAL, "a state's name is damaged");
-    int index = find_slot(&engine->region, name, &incarnation);
+    const struct rst_region *region = rst_commit_region(engine);
+    int index = find_slot(region, name, &incarnation);
     if (index >= 0) {
-        struct rst_state_slot *slot = slot_at(&engine->region, (uint32_t)index);
-        if (owner_alive(engine, (uint32_t)index) && rst_load_u64(&slot->owner_client) != client) {
+        struct rst_state_slot *slot = slot_at(region, (uint32_t)index);
+        if (owner_alive(engine, region, (uint32_t)index) && rst_load_u64(&slot->owner_client) != client) {
             *ret_slot = (uint64_t)(uint32_t)index;
             return ROOST_EBUSY;
         }
         rst_latch_repair(latch_of(slot));
         slot->owner_slot = participant;
-        slot->owner_pid = engine->region.participants[participant].pid;
+        slot->owner_pid = region->participants[participant].pid;
         rst_store_u64(&slot->owner_incarnation, 0);
         rst_store_u64(&slot->owner_client, client);
         *ret_slot = (uint64_t)(uint32_t)index;
@@ -239,8 +242,8 @@ static struct rst_owned_state *owned_at(struct rst_engine *engine, struct roost_
 static int busy(struct rst_engine *engine, uint32_t index, struct roost_bytes name)
 {
     char owner[96];
-    rst_participant_name(&engine->region, slot_at(&engine->region, index % RST_STATE_SLOT_COUNT)->owner_slot, owner,
-                         sizeof owner);
+    const struct rst_region *region = rst_engine_region(engine);
+    rst_participant_name(region, slot_at(region, index % RST_STATE_SLOT_COUNT)->owner_slot, owner, sizeof owner);
     return rst_fail(ROOST_EBUSY, "the state \"%.*s\" is owned by %s; publish under another name, or end that process first",
                     (int)name.size, (const char *)name.data, owner);
 }
@@ -249,21 +252,26 @@ static int busy(struct rst_engine *engine, uint32_t index, struct roost_bytes na
 static int acquire(struct rst_engine *engine, struct roost_bytes name, uint32_t wait_ms, struct rst_owned_state *ret_owned)
 {
     struct rst_outcome outcome;
-    int err = rst_request(engine, RST_OP_STATE_CLAIM, 0, 0, name, ROOST_PROCESS, wait_ms, &outcome);
+    const struct rst_region *region;
+    int err;
+    do { /* the slot that was given is of this region: claiming again what one owns does no harm */
+        region = rst_engine_region(engine);
+        err = rst_request(engine, RST_OP_STATE_CLAIM, 0, 0, name, ROOST_PROCESS, wait_ms, &outcome);
+    } while (!err && region != rst_engine_region(engine));
     if (err == ROOST_EBUSY) return busy(engine, (uint32_t)outcome.id, name);
     if (err) return err;
     if (outcome.id >= RST_STATE_SLOT_COUNT) return rst_fail(ROOST_ECORRUPT, "the writer gave a state slot that cannot be");
-    struct rst_state_slot *slot = slot_at(&engine->region, (uint32_t)outcome.id);
+    struct rst_state_slot *slot = slot_at(region, (uint32_t)outcome.id);
     /* The byte of a slot that was given to us may still be locked for a slot of a region that was replaced; its owner follows soon. */
     int64_t deadline = rst_os->monotonic_time() + (int64_t)(wait_ms ? wait_ms : engine->options.wait_ms) * 1000000;
     while ((err = rst_os->lock_byte(engine->log.file, RST_LOCK_STATE_OFFSET + outcome.id)) == -EWOULDBLOCK &&
-           rst_load_u64(&slot->owner_client) == engine->client && rst_os->monotonic_time() < deadline)
+           rst_load_u64(&slot->owner_client) == rst_engine_client(engine) && rst_os->monotonic_time() < deadline)
         rst_os->sleep(1000000);
     if (err) return busy(engine, (uint32_t)outcome.id, name);
     memset(ret_owned, 0, sizeof *ret_owned);
     ret_owned->slot = outcome.id;
     ret_owned->at = slot;
-    ret_owned->nonce = engine->region.header->nonce;
+    ret_owned->nonce = region->header->nonce;
     ret_owned->incarnation = rst_load_u64(&slot->incarnation);
     memcpy(ret_owned->name, name.data, name.size);
     ret_owned->name_size = name.size;
@@ -275,9 +283,9 @@ static void release(struct rst_engine *engine, struct rst_owned_state *owned, bo
 {
     struct rst_state_slot *slot = owned->at;
     owned->released = true;
-    if (unowned || rst_load_u64(&slot->owner_client) == engine->client) rst_store_u64(&slot->owner_client, 0);
+    if (unowned || rst_load_u64(&slot->owner_client) == rst_engine_client(engine)) rst_store_u64(&slot->owner_client, 0);
     rst_os->unlock_byte(engine->log.file, RST_LOCK_STATE_OFFSET + owned->slot);
-    rst_region_ring(&engine->region.header->state.word);
+    rst_region_ring(&rst_engine_region(engine)->header->state.word);
 }
 
 static int publish(struct rst_engine *engine, const struct rst_owned_state *owned, const struct roost_state *state, bool unowned)
@@ -299,7 +307,7 @@ static int publish(struct rst_engine *engine, const struct rst_owned_state *owne
         memset(words, 0, sizeof words);
         memcpy(words, bytes.data, bytes.size);
         rst_latch_write(latch_of(slot), words, sizeof words / 8);
-        rst_region_ring(&engine->region.header->state.word);
+        rst_region_ring(&rst_engine_region(engine)->header->state.word);
     }
     rst_buffer_free(&bytes);
     return err;
@@ -311,7 +319,7 @@ static int move_owned(struct rst_engine *engine, struct rst_owned_state *owned, 
     struct rst_owned_state fresh;
     struct rst_state_header carried, there;
     uint64_t words[ROOST_STATE_SIZE_MAX / 8];
-    if (owned->nonce == engine->region.header->nonce) return 0;
+    if (owned->nonce == rst_engine_region(engine)->header->nonce) return 0;
     bool read = rst_latch_read(latch_of(owned->at), words, ROOST_STATE_SIZE_MAX / 8);
     rst_os->unlock_byte(engine->log.file, RST_LOCK_STATE_OFFSET + owned->slot);
     int err = acquire(engine, rst_bytes(owned->name, owned->name_size), wait_ms, &fresh);
@@ -319,7 +327,7 @@ static int move_owned(struct rst_engine *engine, struct rst_owned_state *owned, 
     memcpy(&carried, words, sizeof carried);
     if (read && rst_latch_read(latch_of(fresh.at), &there, sizeof there / 8) && carried.version > there.version) {
         rst_latch_write(latch_of(fresh.at), words, ROOST_STATE_SIZE_MAX / 8);
-        rst_region_ring(&engine->region.header->state.word);
+        rst_region_ring(&rst_engine_region(engine)->header->state.word);
     }
     *owned = fresh;
     return 0;
@@ -342,7 +350,7 @@ int rst_state_publish(struct rst_engine *engine, const struct roost_state *state
         return rst_fail(ROOST_EAGAIN, "more than %d handles have this root open; owning a state needs a slot of one's own",
                         RST_SLOT_STAY_COUNT);
     bool unowned = state->flags & ROOST_STATE_UNOWNED;
-    int err = rst_region_named(&engine->region) ? 0 : rst_engine_look_around(engine);
+    int err = rst_region_named(rst_engine_region(engine)) ? 0 : rst_engine_look_around(engine);
     if (err && err != ROOST_EAGAIN) return err;
     pthread_mutex_lock(&engine->state_lock);
     struct rst_owned_state fresh, *owned = owned_at(engine, state->name);
@@ -401,12 +409,13 @@ int rst_state_read(struct rst_engine *engine, struct roost_bytes name, uint8_t *
 {
     *ret_alive = ROOST_ALIVE_NO;
     for (int tries = 0; tries < 100; tries++) {
+        const struct rst_region *region = rst_engine_region(engine);
         uint64_t incarnation, now, version;
-        int index = find_slot(&engine->region, name, &incarnation);
+        int index = find_slot(region, name, &incarnation);
         if (index < 0) break;
-        bool alive = owner_alive(engine, (uint32_t)index);
-        bool read = rst_state_slot_read(&engine->region, (uint32_t)index, ret_bytes, ret_size, &version);
-        if (find_slot(&engine->region, name, &now) != index || now != incarnation) continue; /* given to another name meanwhile */
+        bool alive = owner_alive(engine, region, (uint32_t)index);
+        bool read = rst_state_slot_read(region, (uint32_t)index, ret_bytes, ret_size, &version);
+        if (find_slot(region, name, &now) != index || now != incarnation) continue; /* given to another name meanwhile */
         if (!read) break; /* claimed, never published: what is stored counts */
         if (alive) *ret_alive = ROOST_ALIVE_YES;
         return 0;
@@ -422,9 +431,10 @@ int rst_state_next(struct rst_engine *engine, struct roost_bytes after, uint8_t 
     size_t size, state_size;
     uint64_t incarnation, version;
     bool found = false;
-    for (uint32_t index = 0; index < slots_real(&engine->region); index++) {
-        if (!rst_state_slot_name(&engine->region, index, name, &size, &incarnation)) continue;
-        if (!rst_state_slot_read(&engine->region, index, bytes, &state_size, &version)) continue;
+    const struct rst_region *region = rst_engine_region(engine);
+    for (uint32_t index = 0; index < slots_real(region); index++) {
+        if (!rst_state_slot_name(region, index, name, &size, &incarnation)) continue;
+        if (!rst_state_slot_read(region, index, bytes, &state_size, &version)) continue;
         struct roost_bytes candidate = rst_bytes(name, size);
         if (rst_bytes_compare(candidate, after) <= 0) continue;
         if (found && rst_bytes_compare(candidate, rst_bytes(ret_name, *ret_name_size)) >= 0) continue;

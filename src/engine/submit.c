@@ -27,8 +27,15 @@ static bool lock_commit(struct rst_engine *engine)
     return pthread_mutex_timedlock(&engine->commit_lock, &until) == 0;
 }
 
+/* The word that changes when something in the handle's lane was answered, and its value now. Under lane_lock. */
+static struct rst_futex_wait completions(const struct rst_engine *engine)
+{
+    const uint32_t *word = &engine->lane.lane->completed.word;
+    return (struct rst_futex_wait){word, rst_load_u32(word)};
+}
+
 /* One step towards an answer: commit oneself if the role can be had, else wake its holder and sleep a slice. */
-static int help_or_wait(struct rst_engine *engine, uint32_t completed, int64_t deadline)
+static int help_or_wait(struct rst_engine *engine, struct rst_futex_wait completed, int64_t deadline)
 {
     if (rst_role_available(engine)) {
         if (!lock_commit(engine)) return 0;
@@ -39,12 +46,13 @@ static int help_or_wait(struct rst_engine *engine, uint32_t completed, int64_t d
         if (err) return err;
         if (taken == 1) return 0;
     }
-    if (completed == rst_load_u32(&engine->lane.lane->completed.word)) {
-        rst_region_ring(&engine->region.header->doorbell.word);
+    const struct rst_region *region = rst_engine_region(engine);
+    if (rst_load_u32(completed.word) == completed.expected) {
+        rst_region_ring(&region->header->doorbell.word);
         int64_t timeout = slice_end(deadline) - rst_os->monotonic_time();
-        if (timeout > 0) rst_os->futex_wait(&engine->lane.lane->completed.word, completed, timeout);
+        if (timeout > 0) rst_os->futex_wait(completed.word, completed.expected, timeout);
     }
-    return rst_region_current(&engine->region) && rst_engine_named(engine) ? 0 : rst_engine_look_around(engine);
+    return rst_region_current(region) && rst_engine_named(engine) ? 0 : rst_engine_look_around(engine);
 }
 
 static bool in_flight(const struct rst_engine *engine, uint64_t sequence)
@@ -170,7 +178,7 @@ static int settle_replaced(struct rst_engine *engine, const struct rst_buffer *s
     int err = rst_settle(engine, &asked, rest > 1000000 ? (uint32_t)(rest / 1000000) : 1);
     if (err == ROOST_ECANCELED) return has_large_payloads(submission) ? ROOST_ECANCELED : ROOST_EAGAIN;
     if (err == ROOST_EUNKNOWN || err == ROOST_ETIMEDOUT) return err;
-    if (!err && result_count && !numbers_again(&engine->region, asked.lsn, results, result_count))
+    if (!err && result_count && !numbers_again(rst_engine_region(engine), asked.lsn, results, result_count))
         return rst_fail(
             ROOST_EUNKNOWN,
             "the region was replaced while a write was under way; it was applied, but its numbers are not known any more");
@@ -184,7 +192,7 @@ static int submit_and_wait(struct rst_engine *engine, const struct rst_buffer *s
     uint64_t sequence = 0;
     for (;;) {
         pthread_mutex_lock(&engine->lane_lock);
-        uint32_t completed = rst_load_u32(&engine->lane.lane->completed.word);
+        struct rst_futex_wait completed = completions(engine);
         int err = sequence ? 0 : rst_lane_submit(&engine->lane, submission, result_count, &sequence);
         if (err == ROOST_EAGAIN && rst_lane_reap(&engine->lane))
             err = rst_lane_submit(&engine->lane, submission, result_count, &sequence);
@@ -252,7 +260,8 @@ int rst_request(struct rst_engine *engine, uint16_t kind, uint64_t number, uint6
 
 /* ---- without waiting ---- */
 
-int rst_submit_start(struct rst_engine *engine, const struct rst_buffer *submission, void *user, uint64_t *ret_sequence)
+int rst_submit_start(struct rst_engine *engine, const struct rst_buffer *submission, void *user,
+                     struct roost_receipt *ret_receipt)
 {
     if (engine->observer) return rst_fail(ROOST_EROFS, "%s was opened as an observer, which cannot write", engine->path);
     if (rst_engine_slot(engine) < 0)
@@ -263,12 +272,14 @@ int rst_submit_start(struct rst_engine *engine, const struct rst_buffer *submiss
     struct rst_flight *flight = NULL;
     for (size_t i = 0; i < RST_LANE_ENTRY_COUNT && !flight; i++)
         if (!engine->flights[i].used) flight = &engine->flights[i];
-    int err = flight ? rst_lane_submit(&engine->lane, submission, 0, ret_sequence) : ROOST_EAGAIN;
-    if (!err) *flight = (struct rst_flight){engine->client, *ret_sequence, ++engine->flight_order, user, true};
+    uint64_t sequence = 0;
+    int err = flight ? rst_lane_submit(&engine->lane, submission, 0, &sequence) : ROOST_EAGAIN;
+    if (!err) *flight = (struct rst_flight){engine->client, sequence, ++engine->flight_order, user, true};
+    *ret_receipt = (struct roost_receipt){engine->client, sequence, 0, 0};
     pthread_mutex_unlock(&engine->lane_lock);
     if (err)
         return err == ROOST_EAGAIN ? rst_fail(err, "%u submissions are in flight; poll some first", ROOST_SUBMIT_COUNT_MAX) : err;
-    rst_region_ring(&engine->region.header->doorbell.word);
+    rst_region_ring(&rst_engine_region(engine)->header->doorbell.word);
     if (rst_role_available(engine) && !engine->threadless) {
         rst_service_start(engine);
         rst_add_u32(&engine->service_word, 1);
@@ -306,11 +317,11 @@ int rst_submit_poll(struct rst_engine *engine, struct roost_completion *ret_comp
     int64_t deadline = rst_os->monotonic_time() + (int64_t)wait_ms * 1000000;
     if (rst_engine_slot(engine) < 0) return 0;
     for (;;) {
-        uint32_t completed = rst_load_u32(&engine->lane.lane->completed.word);
         size_t got = 0;
         int found = 0;
         struct rst_flight *flight = NULL;
         pthread_mutex_lock(&engine->lane_lock);
+        struct rst_futex_wait completed = completions(engine);
         while (got < count && (found = next_landed(engine, &ret_completions[got], &flight)) == 1) got++;
         pthread_mutex_unlock(&engine->lane_lock);
         if (found == ROOST_EAGAIN && !got) {
@@ -330,10 +341,11 @@ int rst_submit_poll(struct rst_engine *engine, struct roost_completion *ret_comp
 
 int rst_submit_cancel(struct rst_engine *engine, const struct roost_receipt *receipt)
 {
-    if (receipt->client != engine->client) return rst_fail(ROOST_EINVAL, "the receipt is not of this handle");
     pthread_mutex_lock(&engine->lane_lock);
-    int err = rst_lane_cancel(&engine->lane, receipt->sequence);
+    bool own = receipt->client == engine->client;
+    int err = own ? rst_lane_cancel(&engine->lane, receipt->sequence) : 0;
     pthread_mutex_unlock(&engine->lane_lock);
+    if (!own) return rst_fail(ROOST_EINVAL, "the receipt is not of this handle");
     return err ? rst_fail(err, "the writer has taken the submission up") : 0;
 }
 
@@ -341,13 +353,15 @@ static int settle(struct rst_engine *engine, struct roost_receipt *receipt, uint
 {
     for (;;) {
         struct rst_outcome outcome;
-        uint32_t completed = rst_load_u32(&engine->lane.lane->completed.word);
+        pthread_mutex_lock(&engine->lane_lock);
+        struct rst_futex_wait completed = completions(engine);
+        bool own = receipt->client == engine->client;
+        pthread_mutex_unlock(&engine->lane_lock);
         if (old_answer(engine, receipt, NULL, 0, &outcome)) {
             receipt->lsn = outcome.lsn;
             receipt->id = outcome.id;
             return outcome.result;
         }
-        bool own = receipt->client == engine->client;
         int found = own ? take_answer(engine, receipt->sequence, NULL, 0, &outcome) : ROOST_ENOENT, err = 0;
         if (found < 0) {
             err = rst_request(engine, RST_OP_SETTLE, receipt->client, receipt->sequence, (struct roost_bytes){NULL, 0},

@@ -70,7 +70,7 @@ static int check_memories(struct rst_engine *engine, struct findings *findings)
         if (!found) {
             struct rst_snapshot now;
             /* The count is compared only if nothing was written meanwhile. */
-            if (rst_region_read_snapshot(&engine->region, &now) && now.memory_count == expected &&
+            if (rst_region_read_snapshot(rst_engine_region(engine), &now) && now.memory_count == expected &&
                 now.visible_lsn == reader.snapshot.visible_lsn && id > 1 && seen != expected) {
                 rst_fail(ROOST_ECORRUPT, "the index lists %llu memories, its totals say %llu", (unsigned long long)seen,
                          (unsigned long long)expected);
@@ -128,10 +128,11 @@ static int check_segments(struct rst_engine *engine, struct findings *findings)
 int rst_verify(struct rst_engine *engine, roost_found_fn found, void *user)
 {
     struct findings findings = {found, user, 0, NULL};
-    int broken = rst_region_broken(&engine->region);
+    const struct rst_region *region = rst_engine_region(engine);
+    int broken = rst_region_broken(region);
     if (broken) {
-        rst_broken(engine);
-        report(&findings, broken, "state.wal", RST_LOG_RING_OFFSET + engine->region.header->broken_position % engine->log.size);
+        rst_refused(engine, region);
+        report(&findings, broken, "state.wal", RST_LOG_RING_OFFSET + region->header->broken_position % engine->log.size);
     }
     int err = check_segments(engine, &findings);
     if (!err) err = check_memories(engine, &findings);
@@ -145,8 +146,10 @@ int rst_stats(struct rst_engine *engine, struct roost_stats *ret_stats)
     struct rst_snapshot snapshot;
     struct rst_writer_state writer;
     struct rst_reader reader;
-    const struct rst_region_header *header = engine->region.header;
-    if (!rst_region_read_snapshot(&engine->region, &snapshot) || !rst_region_read_writer(&engine->region, &writer))
+    const struct rst_mapping *mapping = rst_engine_shown(engine);
+    const struct rst_region *region = &mapping->region;
+    const struct rst_region_header *header = region->header;
+    if (!rst_region_read_snapshot(region, &snapshot) || !rst_region_read_writer(region, &writer))
         return rst_fail(ROOST_ECORRUPT, "the region's latches cannot be read");
     struct roost_stats stats = {
         .memory_count = snapshot.memory_count,
@@ -169,10 +172,10 @@ int rst_stats(struct rst_engine *engine, struct roost_stats *ret_stats)
     };
     memcpy(stats.root_uuid, header->root_uuid, 16);
     memcpy(stats.language, engine->log.language, 16);
-    stats.arena_used = rst_live_used(&engine->live[snapshot.arena_active & 1]);
+    stats.arena_used = rst_live_used(&mapping->live[snapshot.arena_active & 1]);
     uint64_t role = rst_load_seq_u64(&header->role);
     if (rst_role_held(role) && rst_role_slot(role) < RST_SLOT_COUNT) {
-        stats.writer_pid = engine->region.participants[rst_role_slot(role)].pid;
+        stats.writer_pid = region->participants[rst_role_slot(role)].pid;
         stats.own_role = (int)rst_role_slot(role) == rst_engine_slot(engine);
     }
     for (uint32_t slot = 0; slot < RST_SLOT_COUNT && slot < rst_load_u32(&header->participant_high); slot++)

@@ -79,7 +79,7 @@ int rst_watch_open(struct rst_engine *engine, const struct roost_topic *topics, 
         watch->topic_count = i + 1;
     }
     struct rst_snapshot snapshot;
-    if (!err && !rst_region_read_snapshot(&engine->region, &snapshot))
+    if (!err && !rst_region_read_snapshot(rst_engine_region(engine), &snapshot))
         err = rst_fail(ROOST_ECORRUPT, "the region's snapshot cannot be read");
     if (err) {
         rst_watch_close(watch);
@@ -165,12 +165,12 @@ static int read_name(struct rst_watch *watch, const struct rst_change *change, s
 
 static int poll_commits(struct rst_watch *watch, struct roost_event *event)
 {
+    const struct rst_region *region = rst_engine_region(watch->engine);
     struct rst_snapshot snapshot;
-    if (!rst_region_read_snapshot(&watch->engine->region, &snapshot))
-        return rst_fail(ROOST_ECORRUPT, "the region's snapshot cannot be read");
+    if (!rst_region_read_snapshot(region, &snapshot)) return rst_fail(ROOST_ECORRUPT, "the region's snapshot cannot be read");
     while (watch->next_lsn <= snapshot.visible_lsn) {
         struct rst_change change;
-        if (!read_change(&watch->engine->region, watch->next_lsn, &change)) {
+        if (!read_change(region, watch->next_lsn, &change)) {
             event->kind = ROOST_CHANGE_SKIPPED;
             event->lsn = snapshot.visible_lsn;
             event->skipped_count = snapshot.visible_lsn - watch->next_lsn + 1;
@@ -268,7 +268,7 @@ static int poll_states(struct rst_watch *watch, struct roost_event *event)
 static int poll_generation(struct rst_watch *watch, struct roost_event *event)
 {
     struct rst_snapshot snapshot;
-    if (!rst_region_read_snapshot(&watch->engine->region, &snapshot))
+    if (!rst_region_read_snapshot(rst_engine_region(watch->engine), &snapshot))
         return rst_fail(ROOST_ECORRUPT, "the region's snapshot cannot be read");
     if (snapshot.generation == watch->generation_seen) return 0;
     watch->generation_seen = snapshot.generation;
@@ -294,7 +294,8 @@ int rst_watch_wait(struct rst_watch *watch, uint32_t wait_ms, struct roost_event
     int64_t deadline = rst_os->monotonic_time() + (int64_t)wait_ms * 1000000;
     struct roost_event event = ROOST_EVENT_INIT;
     for (;;) {
-        struct rst_region_header *header = engine->region.header;
+        const struct rst_region *region = rst_engine_region(engine);
+        struct rst_region_header *header = region->header;
         struct rst_futex_wait waits[3];
         size_t count = 0;
         /* The counters before the look: what changes after it wakes. */
@@ -310,7 +311,7 @@ int rst_watch_wait(struct rst_watch *watch, uint32_t wait_ms, struct roost_event
         if (rest <= 0) return 0;
         int64_t slice = (int64_t)(watch->states ? SLICE_STATES_MS : SLICE_MS) * 1000000;
         rst_os->futex_wait_any(waits, count, rest < slice ? rest : slice);
-        if (!rst_region_current(&engine->region)) {
+        if (!rst_region_current(region)) {
             /* An observer whom everybody has left waits for the next one to come: that is no error, and no change either. */
             if (engine->observer) {
                 rst_engine_glance(engine);

@@ -91,6 +91,7 @@ static struct shared_map {
     void *base;
     unsigned count;
 } shared_maps[64];
+static int32_t shared_process; /* a fork's child has the table, but not the mappings */
 
 static int map_region(int file, uint64_t size, bool writable, void **ret_base)
 {
@@ -101,6 +102,8 @@ static int map_region(int file, uint64_t size, bool writable, void **ret_base)
     struct shared_map *free_map = NULL;
     err = -ENOMEM;
     pthread_mutex_lock(&shared_lock); /* tidy-allow: as above */
+    if (shared_process != rst_os->process_id()) memset(shared_maps, 0, sizeof shared_maps);
+    shared_process = rst_os->process_id();
     for (size_t i = 0; i < sizeof shared_maps / sizeof shared_maps[0] && err; i++) {
         struct shared_map *map = &shared_maps[i];
         if (!map->count && !free_map) free_map = map;

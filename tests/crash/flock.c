@@ -77,7 +77,7 @@ void flock_close(struct flock *flock, int member)
     flock->steps_before = flock->oracle->step_count;
     sim_process_use(flock->sim, flock->members[member].process);
     /* Where writing stopped, a state that could not be stored goes with the region. */
-    if (root->engine->region.header->broken) flock->oracle->states_lost = true;
+    if (rst_engine_region(root->engine)->header->broken) flock->oracle->states_lost = true;
     right(flock, "roost_close", roost_close(root), 0);
 }
 
@@ -102,8 +102,8 @@ void flock_serve(struct flock *flock, int member)
     roost_root *root = flock->members[member].root;
     if (!root || !root->engine->role_held || pthread_mutex_trylock(&root->engine->commit_lock) != 0) return;
     sim_process_use(flock->sim, flock->members[member].process);
-    if (rst_lanes_waiting(&root->engine->region)) rst_commit_waiting(root->engine);
-    if (root->engine->region.header->wanted) rst_role_rest(root->engine);
+    if (rst_lanes_waiting(rst_engine_region(root->engine))) rst_commit_waiting(root->engine);
+    if (rst_engine_region(root->engine)->header->wanted) rst_role_rest(root->engine);
     pthread_mutex_unlock(&root->engine->commit_lock);
 }
 

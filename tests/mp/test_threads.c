@@ -79,6 +79,57 @@ static void eight_threads_share_a_handle(void)
     mp_check_root();
 }
 
+/* ---- the region goes while several threads are inside the handle ---- */
+
+static bool enough;
+
+static void *write_and_read(void *argument)
+{
+    char text[64], name[32];
+    snprintf(name, sizeof name, "thread%d", (int)(intptr_t)argument);
+    for (int i = 0; !__atomic_load_n(&enough, __ATOMIC_ACQUIRE); i++) {
+        struct roost_memory got = ROOST_MEMORY_INIT;
+        snprintf(text, sizeof text, "r%dx%dq", (int)(intptr_t)argument, i);
+        roost_id id = mp_append(shared_root, text), found = 0;
+        GIVES(0, roost_get(shared_root, id, &got));
+        CHECK(got.text.size == strlen(text) && !memcmp(got.text.data, text, got.text.size));
+        roost_unpin(shared_root, &got.pin);
+        CHECK(mp_find(shared_root, text, &found) == 1 && found == id);
+        GIVES(0, roost_kv_set(shared_root, roost_text(name), roost_text(text), NULL, NULL));
+        if (i % 8) continue;
+        struct roost_state state = ROOST_STATE_INIT;
+        state.name = roost_text(name);
+        state.active_memory_count = (uint64_t)i;
+        GIVES(0, roost_state_publish(shared_root, &state, NULL));
+        GIVES(0, roost_state_get(shared_root, roost_text(name), &state));
+        CHECK(state.active_memory_count == (uint64_t)i);
+        roost_unpin(shared_root, &state.pin);
+    }
+    return NULL;
+}
+
+static void threads_outlive_their_region(void)
+{
+    pthread_t threads[4];
+    shared_root = mp_open();
+    enough = false;
+    for (int i = 0; i < 4; i++) CHECK(pthread_create(&threads[i], NULL, write_and_read, (void *)(intptr_t)i) == 0);
+    for (int round = 0; round < 6; round++) {
+        char region[256];
+        uint64_t count = mp_stats(shared_root).memory_count;
+        int64_t deadline = mp_now_ns() + MP_PATIENCE_MS * INT64_C(1000000);
+        while (mp_stats(shared_root).memory_count < count + 40 && mp_now_ns() < deadline) poll(NULL, 0, 1);
+        CHECK(mp_stats(shared_root).memory_count >= count + 40);
+        CHECK(mp_region_path(region, sizeof region));
+        CHECK(unlink(region) == 0);
+        while ((!mp_region_path(region, sizeof region) || access(region, F_OK) != 0) && mp_now_ns() < deadline) poll(NULL, 0, 1);
+    }
+    __atomic_store_n(&enough, true, __ATOMIC_RELEASE);
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    mp_close(shared_root);
+    mp_check_root();
+}
+
 /* ---- a handle that borrows its slot, used by several threads ---- */
 
 enum { HANDLES = 241 };
@@ -118,6 +169,7 @@ int main(int argc, char **argv)
 {
     static const struct mp_case cases[] = {
         {"eight_threads_share_a_handle", eight_threads_share_a_handle},
+        {"threads_outlive_their_region", threads_outlive_their_region},
         {"threads_share_a_borrowed_slot", threads_share_a_borrowed_slot},
     };
     return mp_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
