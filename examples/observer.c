@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * observer.c: watches a root without taking part in it, and prints a line about all agents now and then.
  *
- *     observer ROOT [MILLISECONDS]        until SIGTERM, Ctrl-C, or the last agent closes the root
+ *     observer ROOT [MILLISECONDS]        until SIGTERM or Ctrl-C
  *
- * It opens the root read-only: it takes no slot, can disturb nobody, and sees each state as its agent published it. A dashboard
+ * It opens the root read-only: it takes no slot, can disturb nobody, needs nobody, and sees each state as its agent published it. A dashboard
  * would look like this. Colours on a terminal, unless NO_COLOR is set. */
 #include <inttypes.h>
 #include <signal.h>
@@ -40,7 +40,8 @@ static int complain(const char *what)
 
 static void print_state(const struct roost_state *state, int32_t writer_pid)
 {
-    bool alive = state->alive == ROOST_ALIVE_YES, done = state->status.size == 4 && memcmp(state->status.data, "done", 4) == 0;
+    bool alive = state->alive != ROOST_ALIVE_NO; /* a state that nobody owns lives for ever */
+    bool done = state->status.size == 4 && memcmp(state->status.data, "done", 4) == 0;
     const char *colour = !colours ? "" : alive ? "\033[32m" : done ? "\033[2m" : "\033[31m";
     struct roost_bytes status = alive || done ? state->status : (struct roost_bytes)ROOST_TEXT("DIED");
     printf("  %s%.*s %6" PRIu64 " %-7.*s%s%s", colour, (int)state->name.size, (const char *)state->name.data,
@@ -92,7 +93,6 @@ int main(int argc, char **argv)
         double left = last + interval - now();
         /* Sleeps until an agent changes its state; the line comes when it is due. */
         int woken = left > 0 ? roost_watch_wait(watch, (uint32_t)(left * 1000) + 1, &event) : 0;
-        if (woken == ROOST_ENOENT) break; /* nobody has the root open any more */
         if (woken < 0) err = complain("waiting");
         if (err || now() < last + interval) continue;
         err = print_line(root, now() - start, now() - last, &count);

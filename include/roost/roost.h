@@ -166,7 +166,7 @@ ROOST_API ROOST_MUST int roost_create(const char *path, const struct roost_setti
 
 enum roost_open_flag {
     ROOST_OPEN_CREATE = 1 << 0,  /* make the root if there is none */
-    ROOST_OPEN_OBSERVE = 1 << 1, /* read and watch only: takes no slot, writes nothing, needs only read permission */
+    ROOST_OPEN_OBSERVE = 1 << 1, /* read and watch only: takes no slot, writes nothing, needs only read permission (see below) */
     ROOST_OPEN_HOLD = 1 << 2     /* keep the writer's role until close, once taken, instead of letting it rest when idle */
 };
 enum roost_level { ROOST_DEFAULT = 0, ROOST_DURABLE = 1, ROOST_PROCESS = 2 };
@@ -191,7 +191,9 @@ struct roost_options {
     }
 
 /* Attaches to the root in directory `path`. options may be NULL. The same root may be opened several times in one
- * process. Errors: ROOST_ENOROOT, EVERSION, EFOREIGN, EFILESYSTEM, ESPLIT, ECORRUPT, EACCES, ENOTDIR, ETIMEDOUT, ... */
+ * process. Errors: ROOST_ENOROOT, EVERSION, EFOREIGN, EFILESYSTEM, ESPLIT, ECORRUPT, EACCES, ENOTDIR, ETIMEDOUT, ...
+ * With ROOST_OPEN_OBSERVE nobody else needs to have it open: the handle then shows the root as it was left, and within a tenth of a second
+ * (looked at when it is used) what those write who open it. ROOST_EROFS: after a power cut it must first be opened by who may write. */
 ROOST_API ROOST_MUST int roost_open(const char *path, const struct roost_options *options, roost_root **ret_root);
 /* Detaches and frees the handle, whatever the result. The last process to close leaves everything on disk and nothing
  * running. NULL is allowed. Returns 0, or the error of a write at ROOST_PROCESS that could not be synced after it had

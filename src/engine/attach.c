@@ -89,7 +89,7 @@ void rst_mappings_free(struct rst_engine *engine)
     engine->mapping = NULL;
 }
 
-static void attach_arenas(struct rst_mapping *mapping)
+void rst_mapping_attach_arenas(struct rst_mapping *mapping)
 {
     for (unsigned i = 0; i < 2; i++)
         rst_live_attach(&mapping->live[i], rst_region_arena(&mapping->region, i), mapping->region.header->arena_size);
@@ -116,7 +116,7 @@ static int make_region(struct rst_engine *engine)
     if (err) return rst_fail(err, "%s/state.wal was cut short and cannot be made whole again: %s", engine->path, strerror(-err));
     err = rst_region_create(engine->root_directory, &engine->identity, &engine->mapping->region);
     if (err) return err;
-    attach_arenas(engine->mapping);
+    rst_mapping_attach_arenas(engine->mapping);
     err = rst_recover_cold(engine, same_boot);
     /* Opened for the first time: whoever made it may have died before he could make its name durable. */
     if (!err && engine->log.header.sequence == 1) err = rst_os->fsync(engine->root_directory);
@@ -163,7 +163,7 @@ static int try_attach(struct rst_engine *engine, int64_t deadline)
         pop_mapping(engine);
         return err;
     }
-    attach_arenas(engine->mapping);
+    rst_mapping_attach_arenas(engine->mapping);
     show_mapping(engine);
     if (!engine->observer) {
         err = rst_slot_enter(engine, false, deadline);
@@ -174,9 +174,8 @@ static int try_attach(struct rst_engine *engine, int64_t deadline)
     uint64_t nonce = engine->identity.nonce;
     if (!err && !engine->role_held) {
         err = rst_log_read_header(&engine->log);
-        if (!err &&
-            (engine->log.header.region_nonce != nonce || rst_load_seq_u32(&rst_commit_region(engine)->header->moved.word)))
-            err = ROOST_ENOENT;
+        bool marked = !engine->observer && rst_load_seq_u32(&rst_commit_region(engine)->header->moved.word);
+        if (!err && (engine->log.header.region_nonce != nonce || marked)) err = ROOST_ENOENT;
     }
     if (!err) return 0;
     rst_slot_leave(engine);
@@ -194,6 +193,20 @@ static int wait_failed(struct rst_engine *engine, uint64_t nonce_all_along)
             engine->path);
     return rst_fail(ROOST_ETIMEDOUT, "%s: another process is opening or repairing it and was not ready in time; try again",
                     engine->path);
+}
+
+/* For observers. 0: there is a view to look at; ROOST_EAGAIN: look again; ROOST_ENOENT: the one that there is still shows all. */
+static int view_unopened(struct rst_engine *engine)
+{
+    if (rst_unopened_current(engine)) return ROOST_ENOENT;
+    int err = push_mapping(engine);
+    if (err) return err;
+    err = rst_unopened_view(engine);
+    if (err)
+        pop_mapping(engine);
+    else
+        show_mapping(engine);
+    return err;
 }
 
 /* Without a region: the participants' bytes say whether anybody has the root open. */
@@ -214,6 +227,10 @@ int rst_engine_attach(struct rst_engine *engine, int64_t deadline)
         if (first || named != first_nonce) first_nonce = first ? named : 0;
         err = try_attach(engine, deadline);
         if (err != ROOST_ENOENT) return err;
+        if (engine->observer && !open_somewhere(engine)) {
+            err = view_unopened(engine);
+            if (err != ROOST_EAGAIN) return err;
+        }
         err = engine->observer ? -EWOULDBLOCK : rst_os->flock(engine->log.file);
         if (err && err != -EWOULDBLOCK) return rst_fail(err, "locking %s/state.wal: %s", engine->path, strerror(-err));
         if (!err) {
@@ -225,14 +242,7 @@ int rst_engine_attach(struct rst_engine *engine, int64_t deadline)
             if (!engine->role_held) rst_os->funlock(engine->log.file);
             return err;
         }
-        if (rst_os->monotonic_time() >= deadline) {
-            if (engine->observer && (!first_nonce || !open_somewhere(engine)))
-                return rst_fail(
-                    ROOST_ENOENT,
-                    "%s is not open in any process, so there is nothing to observe; open it in a process that may write",
-                    engine->path);
-            return wait_failed(engine, first_nonce);
-        }
+        if (rst_os->monotonic_time() >= deadline) return wait_failed(engine, first_nonce);
         rst_os->sleep(2000000);
     }
 }
@@ -263,11 +273,12 @@ int rst_engine_look_around(struct rst_engine *engine)
     return err || rst_region_current(rst_engine_region(engine)) ? err : rst_engine_attach_anew(engine);
 }
 
-/* Must this handle look for another region? A mark is for those without a slot: see rst_region_named. */
+/* Must this handle look for another region? A mark is for those who write without a slot: see rst_region_named. To an observer it says
+ * that the name may go soon. */
 static bool region_lost(const struct rst_engine *engine)
 {
     const struct rst_region *region = rst_commit_region(engine);
-    return engine->slot >= 0 ? !rst_region_named(region) : !rst_region_current(region);
+    return engine->observer || engine->slot >= 0 ? !rst_region_named(region) : !rst_region_current(region);
 }
 
 /* Under slot_lock, commit_lock, lane_lock. */
@@ -346,7 +357,7 @@ void rst_engine_glance(struct rst_engine *engine)
 {
     enum { GLANCE_NS = 100 * 1000 * 1000 };
     const struct rst_region *region = rst_engine_region(engine);
-    bool marked = rst_engine_slot(engine) < 0 && rst_load_seq_u32(&region->header->moved.word);
+    bool marked = !engine->observer && rst_engine_slot(engine) < 0 && rst_load_seq_u32(&region->header->moved.word);
     int64_t now = rst_os->monotonic_time();
     pthread_mutex_lock(&engine->view_lock);
     bool due = now - engine->glanced_ns >= GLANCE_NS;

@@ -3,7 +3,8 @@
  *
  * create.c      making a root                   handles.c     all handles of a process, for fork
  * root.c        a handle opened and closed      attach.c      its region found, made, replaced
- * slot.c        its slot and lane               submit.c      a client's side of a write
+ * slot.c        its slot and lane               unopened.c    an observer's view where nobody is
+ * submit.c      a client's side of a write
  * role.c        take, rest, serve               commit.c      the writer's side: decide a group, carry it out
  * group.c       taken from lanes, answered      frame.c       records and frames written and synced
  * show.c        applied, shown                  requests.c    what is answered without being logged
@@ -54,6 +55,7 @@ struct rst_segment_set {
  * is closed: they may be inside. */
 struct rst_mapping {
     struct rst_mapping *older; /* the one that it replaced */
+    uint64_t log_sequence;     /* of a view of a root that nobody has open: the log's header that it was made from */
     struct rst_region region;
     struct rst_live live[2];
 };
@@ -189,8 +191,16 @@ bool rst_engine_named(const struct rst_engine *engine);
 int rst_engine_attach_anew(struct rst_engine *engine);
 /* For reads: attaches anew if that can be had at once. At most ten looks a second ask the kernel. */
 void rst_engine_glance(struct rst_engine *engine);
+void rst_mapping_attach_arenas(struct rst_mapping *mapping);
 /* At close, when no other thread is inside any more. */
 void rst_mappings_free(struct rst_engine *engine);
+
+/* ---- unopened.c: for observers, under commit_lock ---- */
+/* Recovers into a private region, engine->mapping's. ROOST_EAGAIN: somebody opened the root meanwhile; ROOST_EROFS: it must be opened once
+ * by a process that may write. */
+int rst_unopened_view(struct rst_engine *engine);
+/* Does the mapping show the root as it was left, and has nobody opened it since? */
+bool rst_unopened_current(const struct rst_engine *engine);
 
 /* ---- slot.c ---- */
 /* For the length of a write: a slot and lane, borrowed when the handle has none of its own (R12). Calls nest. */

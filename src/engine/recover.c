@@ -14,6 +14,15 @@
 #include "engine/engine.h"
 #include "os/os.h"
 
+/* An observer repairs nothing. */
+static int needs_writer(const struct rst_engine *engine, const char *what)
+{
+    return rst_fail(
+        ROOST_EROFS,
+        "%s is not open in any process, and %s: an observer cannot mend that; open it once in a process that may write",
+        engine->path, what);
+}
+
 /* The record of a frame entry as it must stand in its chunk; writes it there unless it does already. 1: it is right; 0: a large payload
  * is missing or damaged, so its frame is bad; negative: error. */
 static int restore_record(struct rst_engine *engine, const struct rst_frame_entry *entry, const uint8_t *inlined, bool force)
@@ -22,9 +31,12 @@ static int restore_record(struct rst_engine *engine, const struct rst_frame_entr
     if (rst_record_decode(inlined, entry->inline_size, entry->chunk, entry->offset, &record) < 0) return 0;
     if (rst_record_size(record.header.fields_size, record.header.payload_size) != entry->record_size) return 0;
     bool fresh;
-    int err = rst_blocks_allocate(&engine->blocks, entry->chunk, entry->offset + entry->record_size, &fresh);
+    int err =
+        engine->observer ? 0 : rst_blocks_allocate(&engine->blocks, entry->chunk, entry->offset + entry->record_size, &fresh);
     if (err) return err;
     const uint8_t *there = rst_blocks_bytes(&engine->blocks, entry->chunk, entry->offset, entry->record_size, &err);
+    if (engine->observer && (!there || memcmp(there, inlined, entry->inline_size) != 0))
+        return needs_writer(engine, "was left by a crash before all of it had reached blocks/");
     if (!there) return err;
     if (entry->flags & RST_ENTRY_EXTERNAL) {
         uint64_t head_size = sizeof record.header + record.header.fields_size;
@@ -126,6 +138,7 @@ static void remember_consumed(struct rst_engine *engine, const struct rst_frame 
 /* Everything read so far becomes durable and a segment, when the arena cannot hold more of the replay. */
 static int checkpoint_midway(struct rst_engine *engine)
 {
+    if (engine->observer) return needs_writer(engine, "its log holds more than fits a view");
     int err = rst_log_sync(&engine->log);
     engine->writer.durable_position = engine->writer.written_position;
     engine->writer.durable_lsn = engine->writer.written_lsn;
@@ -224,8 +237,8 @@ int rst_recover_cold(struct rst_engine *engine, bool same_boot)
     engine->writer.durable_lsn = engine->writer.covered_lsn;
     /* It may have been renamed by a process that died before it could sync the folder: what the one before it needs goes only
      * after that. */
-    err = rst_manifest_sync(engine->index_directory);
-    if (!err) rst_segments_sweep(engine->index_directory, &manifest);
+    err = engine->observer ? 0 : rst_manifest_sync(engine->index_directory);
+    if (!err && !engine->observer) rst_segments_sweep(engine->index_directory, &manifest);
     remember_manifest_clients(engine, &manifest);
     rst_manifest_free(&manifest);
     if (!err) err = empty_arena(engine, 0);
@@ -234,7 +247,8 @@ int rst_recover_cold(struct rst_engine *engine, bool same_boot)
         struct rst_reader reader;
         err = rst_reader_begin_commit(engine, &reader);
         if (!err) rst_reader_end(&reader);
-        if (err == ROOST_EVERSION) err = rst_rebuild(engine);
+        if (err == ROOST_EVERSION)
+            err = engine->observer ? needs_writer(engine, "another version built its index") : rst_rebuild(engine);
     }
     if (!err) err = replay(engine, same_boot);
     if (!err) err = judge_tail(engine, same_boot);

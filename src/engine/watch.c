@@ -14,8 +14,9 @@
 #include "os/os.h"
 
 enum {
-    SLICE_MS = 1000,       /* every process looks at its region's link count once a second in a watch (R11) */
-    SLICE_STATES_MS = 250, /* a dead owner wakes nobody: its lock is looked at so often */
+    SLICE_MS = 1000,        /* every process looks at its region's link count once a second in a watch (R11) */
+    SLICE_STATES_MS = 250,  /* a dead owner wakes nobody: its lock is looked at so often */
+    SLICE_LEAVING_MS = 100, /* nobody has the root open, or its last one is about to leave: what is there by now? */
 };
 
 struct seen_state {
@@ -288,6 +289,8 @@ static int look(struct rst_watch *watch, struct roost_event *event)
     return found;
 }
 
+static bool leaving(const struct rst_region *region) { return region->memory || rst_load_seq_u32(&region->header->moved.word); }
+
 int rst_watch_wait(struct rst_watch *watch, uint32_t wait_ms, struct roost_event *ret_event)
 {
     struct rst_engine *engine = watch->engine;
@@ -309,7 +312,7 @@ int rst_watch_wait(struct rst_watch *watch, uint32_t wait_ms, struct roost_event
         if (found) return found;
         int64_t rest = deadline - rst_os->monotonic_time();
         if (rest <= 0) return 0;
-        int64_t slice = (int64_t)(watch->states ? SLICE_STATES_MS : SLICE_MS) * 1000000;
+        int64_t slice = (int64_t)(leaving(region) ? SLICE_LEAVING_MS : watch->states ? SLICE_STATES_MS : SLICE_MS) * 1000000;
         rst_os->futex_wait_any(waits, count, rest < slice ? rest : slice);
         if (!rst_region_current(region)) {
             /* An observer whom everybody has left waits for the next one to come: that is no error, and no change either. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/atomic.h"
@@ -15,6 +16,7 @@
 
 enum {
     PAGE = 4096,
+    CACHE_LINE = 64,
     SMALL_SHM_SIZE = 64 << 20, /* /dev/shm up to this size: keep the region small (design: under 28 MiB) */
     SMALL_ARENA_SIZE = 8 << 20,
     SMALL_POOL_STEP_COUNT = 32,
@@ -191,6 +193,22 @@ void rst_region_unlink(int root_directory, const struct rst_region_identity *ide
         rst_os->shm_unlink(name);
 }
 
+static void fill_header(struct rst_region_header *header, const struct rst_region_identity *identity)
+{
+    header->magic = RST_REGION_MAGIC;
+    header->layout_version = RST_REGION_VERSION;
+    header->header_size = sizeof *header;
+    memcpy(header->boot_id, identity->boot_id, 16);
+    memcpy(header->root_uuid, identity->root_uuid, 16);
+    header->device = identity->device;
+    header->inode = identity->inode;
+    header->nonce = identity->nonce;
+    header->uid = identity->uid;
+    header->region_kind = identity->kind;
+    header->log_size = identity->log_size;
+    header->chunk_size = identity->chunk_size;
+}
+
 static int create_failed(struct rst_region *region, const struct rst_region_identity *identity, int err, uint64_t size)
 {
     if (region->base) unmap_region(region->base, region->size);
@@ -233,18 +251,27 @@ int rst_region_create(int root_directory, const struct rst_region_identity *iden
     if (!err) err = map_region(region.file, region.size, true, &base);
     if (err) return create_failed(&region, identity, err, header.total_size);
     region.base = base;
-    header.magic = RST_REGION_MAGIC;
-    header.layout_version = RST_REGION_VERSION;
-    header.header_size = sizeof header;
-    memcpy(header.boot_id, identity->boot_id, 16);
-    memcpy(header.root_uuid, identity->root_uuid, 16);
-    header.device = identity->device;
-    header.inode = identity->inode;
-    header.nonce = identity->nonce;
-    header.uid = identity->uid;
-    header.region_kind = identity->kind;
-    header.log_size = identity->log_size;
-    header.chunk_size = identity->chunk_size;
+    fill_header(&header, identity);
+    memcpy(region.base, &header, sizeof header);
+    set_pointers(&region);
+    *ret_region = region;
+    return 0;
+}
+
+int rst_region_create_private(const struct rst_region_identity *identity, struct rst_region *ret_region)
+{
+    struct rst_region_identity file = *identity;
+    file.kind = ROOST_REGION_FILE; /* of full size, whatever room /dev/shm has */
+    struct rst_region region = {.file = -1, .writable = true};
+    struct rst_region_header header;
+    memset(&header, 0, sizeof header);
+    lay_out(&header, &file);
+    fill_header(&header, identity);
+    region.size = header.total_size;
+    region.memory = calloc(1, header.total_size + CACHE_LINE); /* pages that are never touched cost nothing */
+    if (!region.memory)
+        return rst_fail(ROOST_ENOMEM, "no memory for a view of %llu bytes", (unsigned long long)header.total_size);
+    region.base = (uint8_t *)region.memory + (CACHE_LINE - (uintptr_t)region.memory % CACHE_LINE);
     memcpy(region.base, &header, sizeof header);
     set_pointers(&region);
     *ret_region = region;
@@ -287,7 +314,7 @@ static int check_header(const struct rst_region_header *header, const struct rst
     bool same = header->nonce == identity->nonce && header->device == identity->device && header->inode == identity->inode &&
                 memcmp(header->root_uuid, identity->root_uuid, 16) == 0 && memcmp(header->boot_id, identity->boot_id, 16) == 0 &&
                 header->uid == identity->uid && header->region_kind == identity->kind;
-    return same && offsets_right(header) && !rst_load_seq_u32(&header->moved.word) ? 0 : ROOST_ENOENT;
+    return same && offsets_right(header) ? 0 : ROOST_ENOENT;
 }
 
 void rst_region_unmark(int root_directory, const struct rst_region_identity *identity)
@@ -296,7 +323,6 @@ void rst_region_unmark(int root_directory, const struct rst_region_identity *ide
     int file = open_object(root_directory, identity, RST_OPEN_WRITE);
     if (file < 0) return;
     bool marked = rst_read_all(file, &header, sizeof header, 0) == (int64_t)sizeof header && header.moved.word;
-    header.moved.word = 0;
     void *base = NULL;
     uint64_t size = rst_align_up(sizeof header, PAGE);
     if (marked && check_header(&header, identity) == 0 && rst_os->map(file, 0, size, RST_MAP_WRITE, &base) == 0) {
@@ -324,6 +350,7 @@ int rst_region_open(int root_directory, const struct rst_region_identity *identi
     if (!err && (!object_ours(&stat, identity) || (stat.mode & ~identity->mode & 0777))) err = ROOST_ENOENT;
     if (!err && rst_read_all(region.file, &header, sizeof header, 0) != (int64_t)sizeof header) err = ROOST_ENOENT;
     if (!err) err = check_header(&header, identity);
+    if (!err && writable && header.moved.word) err = ROOST_ENOENT;
     if (!err && stat.size < header.states_offset) err = ROOST_ENOENT;
     void *base = NULL;
     if (!err) err = map_region(region.file, header.total_size, writable, &base);
@@ -340,7 +367,10 @@ int rst_region_open(int root_directory, const struct rst_region_identity *identi
 
 void rst_region_close(struct rst_region *region)
 {
-    if (region->base) unmap_region(region->base, region->size);
+    if (region->memory)
+        free(region->memory);
+    else if (region->base)
+        unmap_region(region->base, region->size);
     if (region->file >= 0) rst_os->close(region->file);
     memset(region, 0, sizeof *region);
     region->file = -1;
@@ -349,7 +379,7 @@ void rst_region_close(struct rst_region *region)
 bool rst_region_named(const struct rst_region *region)
 {
     struct rst_stat stat;
-    return rst_os->stat(region->file, &stat) == 0 && stat.link_count != 0;
+    return !region->memory && rst_os->stat(region->file, &stat) == 0 && stat.link_count != 0;
 }
 
 bool rst_region_current(const struct rst_region *region)
@@ -359,7 +389,7 @@ bool rst_region_current(const struct rst_region *region)
 
 int rst_region_allocate(const struct rst_region *region, uint64_t offset, uint64_t size)
 {
-    int err = rst_os->allocate(region->file, offset, size);
+    int err = region->memory ? 0 : rst_os->allocate(region->file, offset, size);
     if (!err) return 0;
     bool in_file = region->header->region_kind == ROOST_REGION_FILE;
     return rst_fail(err, "the region cannot get %llu more bytes in %s: %s; %s", (unsigned long long)size,

@@ -14,6 +14,7 @@ struct rst_region {
     int file; /* -1: not attached */
     uint8_t *base;
     uint64_t size; /* mapped */
+    void *memory;  /* of a private region: what base lies in */
     bool writable;
     struct rst_region_header *header;
     struct rst_participant *participants;
@@ -38,7 +39,10 @@ void rst_region_name(const struct rst_region_identity *identity, char ret_name[R
  * and then calls rst_region_publish. ROOST_ENOSPC names the place and the size that was asked for. */
 int rst_region_create(int root_directory, const struct rst_region_identity *identity, struct rst_region *ret_region);
 void rst_region_publish(struct rst_region *region);
-/* 0: attached, identity equal, ready, not moved. ROOST_ENOENT: none there, or another nonce, boot or identity, or not ready, or moved;
+/* A region that nobody else sees, in this process's own memory: an observer's view of a root that nobody has open. */
+int rst_region_create_private(const struct rst_region_identity *identity, struct rst_region *ret_region);
+/* 0: attached, identity equal, ready, not moved. ROOST_ENOENT: none there, or another nonce, boot or identity, or not ready, or moved (if
+ * not writable: moved is right, as all that is in it counts until its name is gone);
  * ROOST_EVERSION: another layout (the detail names both). */
 int rst_region_open(int root_directory, const struct rst_region_identity *identity, bool writable, struct rst_region *ret_region);
 /* Under the flock: a closer died between marking the region as moved and unlinking it. What is in it is nowhere else (states that were
@@ -46,7 +50,7 @@ int rst_region_open(int root_directory, const struct rst_region_identity *identi
 void rst_region_unmark(int root_directory, const struct rst_region_identity *identity);
 void rst_region_close(struct rst_region *region);
 void rst_region_unlink(int root_directory, const struct rst_region_identity *identity);
-/* Is the mapped region still the one under the name? false: unlinked, or marked moved. */
+/* Is the mapped region still the one under the name? false: unlinked, marked moved, or private. */
 bool rst_region_current(const struct rst_region *region);
 /* Has it still a name? A mark alone says little to whoever holds a slot: the closer that marked it sees his lock and takes the
  * mark back, or died, and then the next holder of the flock does (models/region.pml). */

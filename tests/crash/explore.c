@@ -127,7 +127,7 @@ static void serve_others(void *user)
 
 /* ---- one image ---- */
 
-static void open_root(struct session *session)
+static void open_root(struct session *session, bool observed)
 {
     struct flock *flock = &session->flock;
     struct rst_stat stat;
@@ -142,6 +142,7 @@ static void open_root(struct session *session)
             flock_complain(flock);
         }
     }
+    if (there && observed) flock_observe(flock, session->disaster);
     flock_open(flock, 0);
 }
 
@@ -151,7 +152,7 @@ static int rebuild(roost_root *root) { return roost_rebuild(root); }
 static void live_on(struct session *session, uint64_t seed)
 {
     struct flock *flock = &session->flock;
-    open_root(session);
+    open_root(session, seed % 4 == 2);
     /* What a dead process had submitted is committed by whoever takes the role: a read before that may miss it, one after it not. */
     bool open = false;
     for (uint32_t i = 0; i < session->oracle.step_count; i++) open = open || session->oracle.steps[i].status == STEP_INTENDED;

@@ -327,6 +327,24 @@ void flock_compare(struct flock *flock, int member, enum disaster disaster, bool
     if (err < 0) flock_complain(flock);
 }
 
+void flock_observe(struct flock *flock, enum disaster disaster)
+{
+    static struct oracle oracle; /* what it learns by looking is not for those who come after */
+    if (flock->ended || flock->tolerant) return;
+    struct roost_options options = ROOST_OPTIONS_INIT;
+    options.flags = ROOST_OPEN_OBSERVE;
+    roost_root root = {NULL};
+    sim_process_use(flock->sim, sim_process_create(flock->sim));
+    int err = rst_engine_open(FLOCK_PATH, &options, true, &root.engine);
+    if (err == ROOST_EROFS && disaster == DISASTER_POWER) return;
+    if (!right(flock, "observing", err, 0)) return;
+    sim_set_hook(flock->sim, NULL, NULL);
+    oracle = *flock->oracle;
+    if (oracle_compare(&oracle, &root, disaster, true) < 0) flock_complain(flock);
+    rst_engine_close(root.engine);
+    sim_set_hook(flock->sim, flock->hook, flock->hook_user);
+}
+
 void flock_settle_orphan(struct flock *flock, int member)
 {
     roost_root *root = begin(flock, member);
