@@ -3,8 +3,8 @@
  *
  *     observer ROOT [MILLISECONDS]        until SIGTERM or Ctrl-C
  *
- * It opens the root read-only: it takes no slot, can disturb nobody, needs nobody, and sees each state as its agent published it. A dashboard
- * would look like this. Colours on a terminal, unless NO_COLOR is set. */
+ * It opens the root read-only: it takes no slot, disturbs nobody, needs nobody, and sees each state as its agent published it. A
+ * dashboard would look like this. Colours on a terminal, unless NO_COLOR is set. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
