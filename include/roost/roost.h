@@ -566,7 +566,9 @@ ROOST_API ROOST_MUST int roost_stats(roost_root *root, struct roost_stats *ret_s
 
 /* Lets a writer that holds the role give it up at its next safe point, so that another process can take it. */
 ROOST_API ROOST_MUST int roost_rest(roost_root *root);
-/* Turns the live segment into a file and frees the log behind it. Happens by itself; useful before a copy. */
+/* Turns the live segment into a file and frees the log behind it. Happens by itself; useful before a copy. Like roost_sync, roost_rest and
+ * roost_rebuild it is done by whoever holds the writer's role: ROOST_ETIMEDOUT and nothing done if that process does not begin within the
+ * handle's wait_ms; once begun it takes as long as it takes. */
 ROOST_API ROOST_MUST int roost_checkpoint(roost_root *root);
 /* Makes the whole index anew from blocks and log. */
 ROOST_API ROOST_MUST int roost_rebuild(roost_root *root);

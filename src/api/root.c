@@ -67,12 +67,7 @@ int roost_close(roost_root *root)
 static int request(roost_root *root, uint16_t kind)
 {
     int err = rst_api_enter(root);
-    struct rst_outcome outcome;
-    /* Care takes as long as it takes. */
-    enum { CARE_WAIT_MS = 600 * 1000 };
-    return err ? err
-               : rst_request(root->engine, kind, 0, 0, rst_bytes(NULL, 0), ROOST_PROCESS, kind == RST_OP_SYNC ? 0 : CARE_WAIT_MS,
-                             &outcome);
+    return err ? err : rst_request_care(root->engine, kind);
 }
 
 int roost_sync(roost_root *root) { return request(root, RST_OP_SYNC); }

@@ -335,6 +335,8 @@ int rst_settle(struct rst_engine *engine, struct roost_receipt *receipt, uint32_
 /* A request that stands alone (enum rst_op_kind from RST_OP_STATE_CLAIM on). */
 int rst_request(struct rst_engine *engine, uint16_t kind, uint64_t number, uint64_t argument, struct roost_bytes name,
                 uint32_t level, uint32_t wait_ms, struct rst_outcome *ret_outcome);
+/* The same for what may take long (checkpoint, rebuild): taken up within the handle's wait_ms, or ROOST_ETIMEDOUT and nothing is done. */
+int rst_request_care(struct rst_engine *engine, uint16_t kind);
 
 /* ---- states.c ---- */
 int rst_state_publish(struct rst_engine *engine, const struct roost_state *state, uint32_t level, uint32_t wait_ms);

@@ -240,8 +240,8 @@ int rst_submit_wait(struct rst_engine *engine, const struct rst_buffer *submissi
     return ret_outcome->result;
 }
 
-int rst_request(struct rst_engine *engine, uint16_t kind, uint64_t number, uint64_t argument, struct roost_bytes name,
-                uint32_t level, uint32_t wait_ms, struct rst_outcome *ret_outcome)
+static int ask(struct rst_engine *engine, uint16_t kind, uint64_t number, uint64_t argument, struct roost_bytes name,
+               uint32_t level, uint32_t wait_ms, struct rst_outcome *ret_outcome, struct roost_receipt *ret_receipt)
 {
     struct rst_buffer submission = {0}, fields = {0};
     struct rst_op op = {.kind = kind, .number = number, .argument = argument};
@@ -252,9 +252,44 @@ int rst_request(struct rst_engine *engine, uint16_t kind, uint64_t number, uint6
     rst_submission_begin(&submission);
     rst_submission_add(&submission, &op, (struct roost_bytes){fields.data, fields.size}, (struct roost_bytes){NULL, 0});
     int err = fields.failed ? rst_fail(ROOST_ENOMEM, "no memory for a request") : rst_submission_end(&submission, level);
-    if (!err) err = rst_submit_wait(engine, &submission, wait_ms, NULL, 0, ret_outcome, NULL);
+    if (!err) err = rst_submit_wait(engine, &submission, wait_ms, NULL, 0, ret_outcome, ret_receipt);
     rst_buffer_free(&submission);
     rst_buffer_free(&fields);
+    return err;
+}
+
+int rst_request(struct rst_engine *engine, uint16_t kind, uint64_t number, uint64_t argument, struct roost_bytes name,
+                uint32_t level, uint32_t wait_ms, struct rst_outcome *ret_outcome)
+{
+    return ask(engine, kind, number, argument, name, level, wait_ms, ret_outcome, NULL);
+}
+
+static int ask_for_care(struct rst_engine *engine, uint16_t kind)
+{
+    enum { CARE_WAIT_MS = 600 * 1000 };
+    struct rst_outcome outcome;
+    struct roost_receipt receipt;
+    memset(&receipt, 0, sizeof receipt);
+    int err = ask(engine, kind, 0, 0, (struct roost_bytes){NULL, 0}, ROOST_PROCESS, 0, &outcome, &receipt);
+    if (err != ROOST_ETIMEDOUT || outcome.result || !receipt.sequence) return err;
+    if (rst_submit_cancel(engine, &receipt) == 0) {
+        char name[96];
+        rst_role_holder_name(engine, name, sizeof name);
+        return rst_fail(
+            ROOST_ETIMEDOUT,
+            "%s: %s holds the writer's role (stopped or busy) and did not take the request up in time; nothing was done",
+            engine->path, name);
+    }
+    return rst_settle(engine, &receipt, CARE_WAIT_MS);
+}
+
+int rst_request_care(struct rst_engine *engine, uint16_t kind)
+{
+    if (engine->observer) return rst_fail(ROOST_EROFS, "%s was opened as an observer, which cannot ask the writer", engine->path);
+    int err = rst_slot_use(engine, rst_os->monotonic_time() + (int64_t)engine->options.wait_ms * 1000000);
+    if (err) return err;
+    err = ask_for_care(engine, kind); /* its lane is the handle's until it is answered or taken back */
+    rst_slot_unuse(engine);
     return err;
 }
 
@@ -342,7 +377,7 @@ int rst_submit_poll(struct rst_engine *engine, struct roost_completion *ret_comp
 int rst_submit_cancel(struct rst_engine *engine, const struct roost_receipt *receipt)
 {
     pthread_mutex_lock(&engine->lane_lock);
-    bool own = receipt->client == engine->client;
+    bool own = receipt->client == engine->client && rst_engine_slot(engine) >= 0;
     int err = own ? rst_lane_cancel(&engine->lane, receipt->sequence) : 0;
     pthread_mutex_unlock(&engine->lane_lock);
     if (!own) return rst_fail(ROOST_EINVAL, "the receipt is not of this handle");

@@ -100,6 +100,33 @@ static void a_stopped_holder_leaves_receipts_that_settle_once(void)
     mp_check_root();
 }
 
+/* Care that the holder does not take up in time is taken back: nothing of it happens later. */
+static void care_does_not_wait_for_a_stopped_holder(void)
+{
+    static int (*const cares[])(roost_root *) = {roost_checkpoint, roost_rebuild, roost_sync, roost_rest};
+    ready = mp_pipe();
+    go = mp_pipe();
+    pid_t holder = mp_start(hold, NULL);
+    mp_await(ready, 'h');
+    mp_stop(holder);
+    roost_root *root = mp_open_with(0, 100, 0);
+    uint64_t generation = mp_stats(root).generation;
+    int64_t began = mp_now_ns();
+    for (size_t i = 0; i < sizeof cares / sizeof cares[0]; i++) GIVES(ROOST_ETIMEDOUT, cares[i](root));
+    CHECK(strstr(roost_error_detail(), "nothing was done"));
+    CHECK(mp_now_ns() - began < 5 * INT64_C(1000000000));
+    kill(holder, SIGCONT);
+    roost_root *patient = mp_open();
+    mp_append(patient, "answered, so what came before it was looked at");
+    CHECK(mp_stats(root).generation == generation);
+    GIVES(0, roost_checkpoint(patient));
+    CHECK(mp_stats(root).generation > generation);
+    mp_close(patient);
+    mp_tell(go, 'e');
+    mp_finish(holder);
+    mp_close(root);
+}
+
 /* ---- handover ---- */
 
 static int write_and_rest(void *argument)
@@ -351,6 +378,7 @@ int main(int argc, char **argv)
     static const struct mp_case cases[] = {
         {"a_stopped_idle_agent_holds_nobody_up", a_stopped_idle_agent_holds_nobody_up},
         {"a_stopped_holder_leaves_receipts_that_settle_once", a_stopped_holder_leaves_receipts_that_settle_once},
+        {"care_does_not_wait_for_a_stopped_holder", care_does_not_wait_for_a_stopped_holder},
         {"the_role_goes_back_and_forth_without_a_takeover", the_role_goes_back_and_forth_without_a_takeover},
         {"rest_asks_a_holder_to_let_go", rest_asks_a_holder_to_let_go},
         {"a_fork_leaves_the_parent_alone", a_fork_leaves_the_parent_alone},
