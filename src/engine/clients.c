@@ -89,7 +89,10 @@ int rst_client_outcome(const struct rst_engine *engine, uint64_t client, uint64_
         if (rst_load_u64(&rst_commit_region(engine)->participants[slot].client) != client) continue;
         struct rst_lane *lane = rst_lane_of(rst_commit_region(engine), slot);
         if (rst_load_u64(&lane->consumed) >= sequence) return ROOST_EUNKNOWN;
-        return rst_load_u64(&lane->submitted) >= sequence ? ROOST_ETIMEDOUT : ROOST_ECANCELED;
+        if (rst_load_u64(&lane->submitted) >= sequence) return ROOST_ETIMEDOUT;
+        /* Whoever lives may still come to that number: a receipt of it was made up, and nothing can be promised. */
+        bool alive = (int)slot == engine->slot || rst_participant_alive(engine->log.file, slot);
+        return alive ? ROOST_EUNKNOWN : ROOST_ECANCELED;
     }
     /* Nobody knows the client: it never had a write answered, or it is longer ago than is kept. */
     bool all_kept = rst_load_u64(&rst_commit_region(engine)->header->dead_client_head) < RST_DEAD_LINE_COUNT;

@@ -310,6 +310,15 @@ static void another_process_settles_for_a_dead_author(void)
     again = receipt;
     again.sequence++;
     GIVES(ROOST_ECANCELED, roost_settle(root, &again, 1000));
+    /* Of somebody who lives nothing is promised about numbers that he has not come to. */
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    struct roost_receipt own;
+    memory.text = roost_text("the survivor's");
+    GIVES(0, roost_append(root, &memory, NULL, NULL, &own));
+    roost_root *second = mp_open();
+    own.sequence++;
+    GIVES(ROOST_EUNKNOWN, roost_settle(second, &own, 1000));
+    mp_close(second);
     mp_tell(let_go, 'e');
     mp_finish(holder);
     mp_close(root);
@@ -317,7 +326,7 @@ static void another_process_settles_for_a_dead_author(void)
     again = receipt;
     GIVES(0, roost_settle(root, &again, 1000));
     CHECK(again.id == asked.id);
-    CHECK(mp_stats(root).memory_count == 2);
+    CHECK(mp_stats(root).memory_count == 3);
     mp_close(root);
 }
 
