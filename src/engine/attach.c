@@ -115,6 +115,11 @@ static int make_region(struct rst_engine *engine)
     err = rst_os->allocate(engine->log.file, 0, RST_LOG_RING_OFFSET + engine->log.size);
     if (err) return rst_fail(err, "%s/state.wal was cut short and cannot be made whole again: %s", engine->path, strerror(-err));
     err = rst_region_create(engine->root_directory, &engine->identity, &engine->mapping->region);
+    if (err == ROOST_ENOSPC && engine->identity.kind == ROOST_REGION_FILE) {
+        /* A full disk keeps nobody from reading, forgetting and deleting (R9). */
+        rst_reserve_give_up(engine);
+        err = rst_region_create(engine->root_directory, &engine->identity, &engine->mapping->region);
+    }
     if (err) return err;
     rst_mapping_attach_arenas(engine->mapping);
     err = rst_recover_cold(engine, same_boot);

@@ -75,12 +75,12 @@ static void fill_header(const struct rst_engine *engine, struct rst_manifest_hea
 }
 
 /* Seals sources[first..] of the reader's list into a new segment file and lists it. Nothing to seal: the list stays. */
-static int seal(struct rst_engine *engine, const struct rst_reader *reader, const struct rst_manifest *old,
+static int seal(struct rst_engine *engine, const struct rst_reader *reader, const struct rst_manifest *old, bool merge,
                 struct rst_manifest *manifest)
 {
     uint64_t live_used = rst_live_used(rst_arena_active(engine));
     bool live = reader->view.segment_count > reader->set->count;
-    uint32_t first = live ? merge_from(old, live_used) : old->header.segment_count;
+    uint32_t first = live && merge ? merge_from(old, live_used) : old->header.segment_count;
     if (first) memcpy(manifest->segments, old->segments, first * sizeof *old->segments);
     manifest->header.segment_count = first;
     if (!live) return 0;
@@ -138,7 +138,9 @@ int rst_checkpoint_install(struct rst_engine *engine, struct rst_manifest *manif
     err = rst_arena_prepare(engine, 1 - (engine->snapshot.arena_active & 1));
     if (!err) err = rst_manifest_sync(engine->index_directory);
     if (err) return err;
-    err = rst_manifest_write(engine->index_directory, manifest);
+    bool renamed;
+    err = rst_manifest_write(engine->index_directory, manifest, &renamed);
+    if (err && !renamed) return err;
     if (!err) err = publish(engine, &manifest->header);
     if (err)
         rst_break(engine, err, engine->writer.written_position); /* MANIFEST may or may not stand: nobody may go on from here */
@@ -146,7 +148,7 @@ int rst_checkpoint_install(struct rst_engine *engine, struct rst_manifest *manif
     return err;
 }
 
-int rst_checkpoint(struct rst_engine *engine)
+static int checkpoint(struct rst_engine *engine, bool merge)
 {
     int err = rst_broken(engine);
     if (err) return err;
@@ -162,9 +164,22 @@ int rst_checkpoint(struct rst_engine *engine)
     manifest.header.segment_next = engine->writer.segment_next;
     manifest.segments = calloc(old->header.segment_count + 1u, sizeof *manifest.segments);
     err = manifest.segments ? 0 : rst_fail(ROOST_ENOMEM, "no memory for MANIFEST");
-    if (!err) err = seal(engine, &reader, old, &manifest);
-    rst_reader_end(&reader);
+    if (!err) err = seal(engine, &reader, old, merge, &manifest);
     if (!err) err = rst_checkpoint_install(engine, &manifest);
+    if (err && !rst_broken(engine))
+        rst_segments_sweep(engine->index_directory, old); /* what was written takes space for nothing */
+    rst_reader_end(&reader);
     rst_manifest_free(&manifest);
+    return err;
+}
+
+int rst_checkpoint(struct rst_engine *engine)
+{
+    int err = checkpoint(engine, true);
+    if (err != ROOST_ENOSPC) return err;
+    /* Merging can wait; the reserve is for this (R9). */
+    rst_reserve_give_up(engine);
+    err = checkpoint(engine, false);
+    rst_reserve_keep(engine);
     return err;
 }

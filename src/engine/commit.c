@@ -111,6 +111,43 @@ static int secure_chunks(struct rst_engine *engine)
     return 0;
 }
 
+/* ---- the reserve (R9) ---- */
+
+int rst_reserve_keep(struct rst_engine *engine)
+{
+    enum { BESIDE_THE_LOG = 128 << 10 }; /* a step of a chunk, MANIFEST */
+    if (engine->reserve_kept) return 0;
+    /* A segment of what the log holds when a checkpoint is due takes about as much. */
+    int err = rst_reserve_take(engine->root_directory, engine->log.size / 2 + BESIDE_THE_LOG);
+    if (err == ROOST_EFBIG) err = 0; /* says nothing of the disk */
+    engine->reserve_kept = !err;
+    return err;
+}
+
+void rst_reserve_give_up(struct rst_engine *engine)
+{
+    rst_reserve_give(engine->root_directory);
+    engine->reserve_kept = false;
+}
+
+/* Does it only forget and delete? */
+static bool item_frees(const struct rst_engine *engine, const struct rst_item *item)
+{
+    struct rst_op_view op;
+    size_t offset = sizeof(struct rst_submission_header);
+    if (item->request) return true;
+    while (rst_submission_next(engine->taken.data + item->offset, &offset, &op) == 1)
+        if (op.op.kind != RST_OP_FORGET && op.op.kind != RST_OP_KEY_DELETE) return false;
+    return true;
+}
+
+static bool group_grows(const struct rst_engine *engine, struct rst_buffer *items)
+{
+    for (size_t i = 0; i < rst_item_count(items); i++)
+        if (!rst_item_at(items, i)->answer.result && !item_frees(engine, rst_item_at(items, i))) return true;
+    return false;
+}
+
 /* ---- the group ---- */
 
 static int add_states(struct rst_engine *engine, bool all, uint64_t only)
@@ -222,14 +259,16 @@ static int decide_items(struct rst_engine *engine, struct rst_buffer *items, boo
 }
 
 /* Space for all of it, or an error. ROOST_EAGAIN: after a checkpoint there would be room. */
-static int secure(struct rst_engine *engine, struct rst_prepared *prepared, size_t consumed_count)
+static int secure(struct rst_engine *engine, struct rst_prepared *prepared, struct rst_buffer *items)
 {
+    size_t consumed_count = rst_item_count(items);
     uint64_t need = prepared->need + ARENA_SLACK;
     uint64_t frame = engine->decide.entries.size + consumed_count * sizeof(struct rst_frame_consumed) + 2 * RST_FRAME_ALIGNMENT;
     uint64_t reserve = engine->log.size / 8 < LOG_RESERVE_MAX ? engine->log.size / 8 : LOG_RESERVE_MAX;
     if (need > rst_arena_room(engine) || frame + reserve > rst_frame_log_room(engine)) return ROOST_EAGAIN;
     int err = rst_arena_secure(engine, need);
     if (err == ROOST_ENOSPC) return ROOST_EAGAIN; /* design: an arena step that cannot be had means checkpoint now */
+    if (!err && group_grows(engine, items)) err = rst_reserve_keep(engine);
     return err ? err : secure_chunks(engine);
 }
 
@@ -337,7 +376,7 @@ static int try_group(struct rst_engine *engine, struct rst_buffer *items, bool *
     err = decide_items(engine, items, &durable);
     if (!err && rst_decide_count(&engine->decide)) {
         err = prepare(engine, &prepared);
-        if (!err) err = secure(engine, &prepared, rst_item_count(items));
+        if (!err) err = secure(engine, &prepared, items);
         if (!err) err = carry_out(engine, &reader, items, &prepared, durable, 0);
         *ret_written = !err;
     }
@@ -355,33 +394,56 @@ static void forget_outcomes(struct rst_buffer *items)
     }
 }
 
+/* One group, or one by one what is too much together. */
+static int commit_items(struct rst_engine *engine, struct rst_buffer *items)
+{
+    bool written = false;
+    int err = try_group(engine, items, &written);
+    if (err == ROOST_EAGAIN) {
+        forget_outcomes(items);
+        err = rst_checkpoint(engine);
+        if (!err) err = try_group(engine, items, &written);
+    }
+    if (err == ROOST_EAGAIN && rst_item_count(items) > 1) {
+        /* Together they are more than an empty arena or log holds: one at a time. */
+        rst_group_put_back(items, 1);
+        forget_outcomes(items);
+        err = try_group(engine, items, &written);
+    }
+    if (err == ROOST_EAGAIN)
+        err = rst_fail(ROOST_E2BIG,
+                       "a batch needs more than the root can take in one commit (arena %llu bytes, log %llu bytes); split "
+                       "it, or make the root with greater ones",
+                       (unsigned long long)rst_commit_region(engine)->header->arena_size, (unsigned long long)engine->log.size);
+    return err;
+}
+
+/* The disk is full: what adds to it is refused, what frees is done with the reserve's help (R9). */
+static int commit_what_frees(struct rst_engine *engine, struct rst_buffer *items)
+{
+    bool any = false;
+    forget_outcomes(items);
+    for (size_t i = 0; i < rst_item_count(items); i++) {
+        struct rst_item *item = rst_item_at(items, i);
+        if (!item_frees(engine, item)) item->answer = (struct rst_lane_answer){.result = ROOST_ENOSPC};
+        any |= !item->answer.result && (!item->request || item->request == RST_OP_STATE_STORE);
+    }
+    if (!any) return 0;
+    rst_reserve_give_up(engine);
+    return commit_items(engine, items);
+}
+
 static int commit_group(struct rst_engine *engine, struct rst_buffer *items)
 {
-    bool sync = false, written = false;
+    bool sync = false;
     int err = rst_broken(engine);
     if (err) fail_items(items, err);
     for (size_t i = 0; i < rst_item_count(items); i++)
         if (rst_item_at(items, i)->request && !rst_item_at(items, i)->answer.result)
             rst_request_serve(engine, rst_item_at(items, i), &sync);
     if (!err) {
-        err = try_group(engine, items, &written);
-        if (err == ROOST_EAGAIN) {
-            forget_outcomes(items);
-            err = rst_checkpoint(engine);
-            if (!err) err = try_group(engine, items, &written);
-        }
-        if (err == ROOST_EAGAIN && rst_item_count(items) > 1) {
-            /* Together they are more than an empty arena or log holds: one at a time. */
-            rst_group_put_back(items, 1);
-            forget_outcomes(items);
-            err = try_group(engine, items, &written);
-        }
-        if (err == ROOST_EAGAIN)
-            err =
-                rst_fail(ROOST_E2BIG,
-                         "a batch needs more than the root can take in one commit (arena %llu bytes, log %llu bytes); split "
-                         "it, or make the root with greater ones",
-                         (unsigned long long)rst_commit_region(engine)->header->arena_size, (unsigned long long)engine->log.size);
+        err = commit_items(engine, items);
+        if (err == ROOST_ENOSPC) err = commit_what_frees(engine, items);
         if (err) fail_before_frame(engine, items, err);
     }
     if (sync) {
@@ -436,7 +498,10 @@ static int commit_own(struct rst_engine *engine, bool states, bool durable, uint
         (need > rst_arena_room(engine) || engine->decide.entries.size + 2 * RST_FRAME_ALIGNMENT > rst_frame_log_room(engine)))
         err = ROOST_EAGAIN;
     if (!err) err = rst_arena_secure(engine, need);
-    if (!err) err = secure_chunks(engine);
+    if (!err && (err = secure_chunks(engine)) == ROOST_ENOSPC) {
+        rst_reserve_give_up(engine);
+        err = secure_chunks(engine);
+    }
     if (!err) err = carry_out(engine, &reader, NULL, &prepared, durable, flags);
     if (!err) engine->writer.completed_position = engine->writer.written_position;
     free_prepared(&prepared);

@@ -32,6 +32,7 @@
 #include "region/participants.h"
 #include "store/log.h"
 #include "store/manifest.h"
+#include "store/reserve.h"
 
 enum {
     RST_WAIT_SLICE_MS = 10,            /* how long a waiting client sleeps before it looks again at who holds the role (R16) */
@@ -106,6 +107,7 @@ struct rst_engine {
     pthread_mutex_t commit_lock;
     bool role_held;
     bool abandon; /* the role must go to an heir as soon as everything is answered */
+    bool reserve_kept;
     struct rst_writer_state writer;
     struct rst_snapshot snapshot;
     int64_t last_work_ns, unsynced_since_ns;
@@ -255,6 +257,9 @@ bool rst_own_limit(int err); /* is it this process's limit (EFBIG, EDQUOT, ENOME
 int rst_broken(const struct rst_engine *engine);
 int rst_refused(const struct rst_engine *engine, const struct rst_region *region);
 void rst_break(struct rst_engine *engine, int err, uint64_t position);
+/* The reserve is there before anything is added; given up when a full disk stops what frees, and checkpoints (R9). */
+int rst_reserve_keep(struct rst_engine *engine);
+void rst_reserve_give_up(struct rst_engine *engine);
 
 /* ---- clients.c: under commit_lock, role held ---- */
 /* Keeps the outcome of a submission; slot -1: of a client that is gone. */

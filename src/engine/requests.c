@@ -19,7 +19,8 @@ static int grant(struct rst_engine *engine, struct rst_item *item, const struct 
     struct rst_place place =
         rst_blocks_next(engine->blocks.chunk_size, (uint32_t)writer->chunk, writer->chunk_tail, (uint32_t)size);
     bool fresh;
-    int err = rst_blocks_allocate(&engine->blocks, place.chunk, place.offset + size, &fresh);
+    int err = rst_reserve_keep(engine);
+    if (!err) err = rst_blocks_allocate(&engine->blocks, place.chunk, place.offset + size, &fresh);
     if (err) return err;
     writer->chunk = place.chunk;
     writer->chunk_tail = place.offset + size;

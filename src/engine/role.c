@@ -98,6 +98,7 @@ int rst_role_take(struct rst_engine *engine)
         return err;
     }
     engine->role_held = true;
+    engine->reserve_kept = false; /* another one may have given it up */
     engine->last_work_ns = rst_os->monotonic_time();
     engine->unsynced_since_ns = engine->writer.durable_position < engine->writer.written_position ? engine->last_work_ns : 0;
     rst_region_ring(&header->role_changed.word);

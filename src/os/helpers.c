@@ -72,8 +72,9 @@ static int sync_directory(int directory)
 /* crash: 1. before the rename: the old file, perhaps name.tmp of any content: the next call removes it.
  *        2. after the rename, before the directory's sync: old or new, each whole, as the new one was synced first.
  *        3. after: the new one. */
-int rst_replace_file(int directory, const char *name, const void *data, size_t size, uint32_t mode)
+int rst_replace_file(int directory, const char *name, const void *data, size_t size, uint32_t mode, bool *ret_renamed)
 {
+    if (ret_renamed) *ret_renamed = false;
     char temporary[NAME_MAX + 1];
     if (strchr(name, '/')) return -EINVAL; /* the directory to sync would be another one */
     int length = snprintf(temporary, sizeof temporary, "%s.tmp", name);
@@ -84,6 +85,7 @@ int rst_replace_file(int directory, const char *name, const void *data, size_t s
         rst_os->unlink(directory, temporary); /* best effort: the first error is the one to tell */
         return result;
     }
+    if (ret_renamed) *ret_renamed = true;
     return sync_directory(directory);
 }
 

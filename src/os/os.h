@@ -111,8 +111,8 @@ int64_t rst_read_all(int file, void *to, size_t size, uint64_t offset);
 int rst_write_all(int file, const void *from, size_t size, uint64_t offset);
 /* Writes `name`.tmp, syncs it, renames it over `name`, syncs the directory: after 0 the new content is durable; after an
  * error or a crash either the old or the new content is there, whole. `name` is one component (-EINVAL with a '/'); mode
- * is exact, past the umask. */
-int rst_replace_file(int directory, const char *name, const void *data, size_t size, uint32_t mode);
+ * is exact, past the umask. *ret_renamed (may be NULL): after an error: the new content may be there. */
+int rst_replace_file(int directory, const char *name, const void *data, size_t size, uint32_t mode, bool *ret_renamed);
 /* Gives a new file its directory's owner (the superuser's files in somebody's root belong to that somebody) and, where the directory is
  * open to others, its permissions. */
 int rst_own_like(int file, int directory);

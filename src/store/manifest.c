@@ -34,11 +34,12 @@ int rst_manifest_read(int index_directory, struct rst_manifest *ret_manifest)
 }
 
 /* As rst_replace_file, with the owner and the permissions of the folder. */
-static int replace_manifest(int index_directory, const struct rst_buffer *bytes)
+static int replace_manifest(int index_directory, const struct rst_buffer *bytes, bool *ret_renamed)
 {
     struct rst_stat stat;
     int err = rst_os->stat(index_directory, &stat);
-    if (!err) err = rst_replace_file(index_directory, "MANIFEST", bytes->data, bytes->size, 0600 | (stat.mode & 0066));
+    if (!err)
+        err = rst_replace_file(index_directory, "MANIFEST", bytes->data, bytes->size, 0600 | (stat.mode & 0066), ret_renamed);
     if (err || rst_os->user_id() != 0 || stat.uid == 0) return err;
     int file = rst_os->open(index_directory, "MANIFEST", RST_OPEN_READ, 0);
     if (file < 0) return file;
@@ -47,12 +48,13 @@ static int replace_manifest(int index_directory, const struct rst_buffer *bytes)
     return err;
 }
 
-int rst_manifest_write(int index_directory, const struct rst_manifest *manifest)
+int rst_manifest_write(int index_directory, const struct rst_manifest *manifest, bool *ret_renamed)
 {
+    *ret_renamed = false;
     struct rst_buffer bytes = {0};
     int err = rst_manifest_encode(manifest, &bytes);
     if (!err) {
-        err = replace_manifest(index_directory, &bytes);
+        err = replace_manifest(index_directory, &bytes, ret_renamed);
         if (err) rst_fail(err, "writing index/MANIFEST: %s", strerror(-err));
     }
     rst_buffer_free(&bytes);

@@ -7,10 +7,11 @@
 
 /* ROOST_ENOENT: there is none (a root that was never checkpointed). */
 int rst_manifest_read(int index_directory, struct rst_manifest *ret_manifest);
-/* Written new, synced, renamed, directory synced: after 0 it is durable (R7). */
 /* Makes the names in index/ durable: MANIFEST's own and those of the segments. */
 int rst_manifest_sync(int index_directory);
-int rst_manifest_write(int index_directory, const struct rst_manifest *manifest);
+/* Written new, synced, renamed, directory synced: after 0 it is durable (R7). After an error the old one stands, but if *ret_renamed nobody
+ * knows which. */
+int rst_manifest_write(int index_directory, const struct rst_manifest *manifest, bool *ret_renamed);
 void rst_segment_name(uint64_t number, char ret_name[32]); /* "seg-7.idx" */
 /* Writes and syncs a segment file; a file of that name that MANIFEST does not know is overwritten. */
 int rst_segment_write(int index_directory, uint64_t number, const struct rst_buffer *bytes);

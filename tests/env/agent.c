@@ -271,6 +271,7 @@ static int obey(char **field)
     if (!strcmp(word, "run")) return do_run(field);
     if (!strcmp(word, "forget")) return said(roost_forget(root, number(field[1]), NULL, &receipt));
     if (!strcmp(word, "set")) return said(roost_kv_set(root, roost_text(field[1]), roost_text(field[2]), NULL, &receipt));
+    if (!strcmp(word, "del")) return said(roost_kv_delete(root, roost_text(field[1]), NULL, &receipt));
     if (!strcmp(word, "state")) return do_state(field);
     if (!strcmp(word, "settle")) return do_settle(field);
     if (!strcmp(word, "get")) return do_get(field);

@@ -1193,14 +1193,14 @@ class Limits(Case):
     def test_full_ext4_region_in_the_root(self):
         self.on_ext4("file")
 
-    def on_ext4(self, region):
+    def on_ext4(self, region, test=None):
         image, point = os.path.join(self.directory, "image"), os.path.join(self.directory, "point")
         os.mkdir(point)
         with open(image, "wb") as file:
             file.truncate(40 << 20)
         subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True, timeout=PATIENCE)
         self.mount("-o", "loop", image, point)
-        self.fill_up(point, region)
+        (test or self.fill_up)(point, region)
 
     @needs("root")
     def test_full_tmpfs(self):
@@ -1208,6 +1208,45 @@ class Limits(Case):
         os.mkdir(point)
         self.mount("-t", "tmpfs", "-o", "size=24m", "small", point)
         self.fill_up(point, "shm")
+
+    def forget_on_a_full_disk(self, point, region):
+        """The reserve (R9): forgetting, deleting and checkpoints go on for as long as anybody wants, and adding waits for space."""
+        root = self.init(os.path.join(point, "root"), "--region", region)
+        agent = self.agent(root, wait_ms=10000)
+        agent.ask("set", "colour", "grey")
+        self.assertTrue(os.path.exists(os.path.join(root, "reserve")))
+        filler = os.path.join(point, "filler")
+        self.fill(filler)
+        words, refused = self.run_until_refused(agent, "w", 20000, 2000, 2)
+        self.assertEqual(refused.name, "ROOST_ENOSPC", refused)
+        self.fill(filler + "2")
+        for number in range(1, len(words) + 1, 2):
+            agent.ask("forget", number)
+        agent.ask("del", "colour")
+        for _ in range(3):
+            agent.ask("checkpoint")
+        self.refuses("ROOST_ENOSPC", agent, "append", "more")
+        agent.ask("close")
+        other = self.agent(root, wait_ms=10000)
+        self.assertEqual(len(other.all()), len(words) // 2)
+        self.refuses("ROOST_ENOSPC", other, "append", "more")
+        os.unlink(filler)
+        os.unlink(filler + "2")
+        other.append("room again")
+        self.assertTrue(os.path.exists(os.path.join(root, "reserve")))
+        other.ask("close")
+        self.sound(root)
+
+    @needs("root")
+    def test_forget_on_a_full_tmpfs(self):
+        point = os.path.join(self.directory, "point")
+        os.mkdir(point)
+        self.mount("-t", "tmpfs", "-o", "size=48m", "small", point)
+        self.forget_on_a_full_disk(point, "shm")
+
+    @needs("root", "mkfs.ext4", "loop devices")
+    def test_forget_on_a_full_ext4_region_in_the_root(self):
+        self.on_ext4("file", self.forget_on_a_full_disk)
 
     @needs("root")
     def test_no_space_to_make_a_root(self):

@@ -258,16 +258,16 @@ END_TEST
 START_TEST(replace_file_replaces)
 {
     int directory = begin();
-    ck_assert_int_eq(rst_replace_file(directory, "m", "one", 3, 0640), 0);
+    ck_assert_int_eq(rst_replace_file(directory, "m", "one", 3, 0640, NULL), 0);
     expect_content(directory, "m", "one");
     struct rst_stat stat;
     rst_os->stat_at(directory, "m", &stat);
     ck_assert_uint_eq(stat.mode, 0640);
     rst_os->close(make_file(directory, "m.tmp", "what a crash left, longer than the new one"));
-    ck_assert_int_eq(rst_replace_file(directory, "m", "two", 3, 0600), 0);
+    ck_assert_int_eq(rst_replace_file(directory, "m", "two", 3, 0600, NULL), 0);
     expect_content(directory, "m", "two");
     ck_assert_int_eq(rst_os->stat_at(directory, "m.tmp", &stat), -ENOENT);
-    ck_assert_int_eq(rst_replace_file(directory, "no/m", "x", 1, 0600), -EINVAL);
+    ck_assert_int_eq(rst_replace_file(directory, "no/m", "x", 1, 0600, NULL), -EINVAL);
     end();
 }
 END_TEST

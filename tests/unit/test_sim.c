@@ -190,9 +190,9 @@ START_TEST(replace_file_is_whole_at_every_crash)
 {
     int directory = begin();
     struct replace_crash crash = {0, 0, 0};
-    ck_assert_int_eq(rst_replace_file(directory, "m", "old old", 7, 0600), 0);
+    ck_assert_int_eq(rst_replace_file(directory, "m", "old old", 7, 0600, NULL), 0);
     sim_set_hook(sim, crash_here, &crash);
-    ck_assert_int_eq(rst_replace_file(directory, "m", "new new", 7, 0600), 0);
+    ck_assert_int_eq(rst_replace_file(directory, "m", "new new", 7, 0600, NULL), 0);
     sim_set_hook(sim, NULL, NULL);
     ck_assert_int_ge(crash.calls, 8);
     ck_assert_int_gt(crash.olds, 100);
@@ -205,10 +205,10 @@ START_TEST(replace_file_fails_cleanly_at_every_operation)
 {
     for (uint64_t number = 1;; number++) {
         int directory = begin();
-        ck_assert_int_eq(rst_replace_file(directory, "m", "old old", 7, 0600), 0);
+        ck_assert_int_eq(rst_replace_file(directory, "m", "old old", 7, 0600, NULL), 0);
         sim_reset_operation_count(sim);
         sim_fail_at(sim, number, EIO, false);
-        int result = rst_replace_file(directory, "m", "new new", 7, 0600);
+        int result = rst_replace_file(directory, "m", "new new", 7, 0600, NULL);
         bool fired = sim_failure_count(sim) != 0;
         ck_assert_int_eq(result, fired ? -EIO : 0);
         char found[8] = "";
