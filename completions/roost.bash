@@ -58,7 +58,7 @@ _roost()
 
     if [[ ! $command ]]; then
         if [[ $current == -* ]]; then
-            COMPREPLY=($(compgen -W "-C --root --json --wait --help --version" -- "$current"))
+            COMPREPLY=($(compgen -W "-C --root --json --wait --observe --help --version" -- "$current"))
         else
             COMPREPLY=($(compgen -W "$(_roost_commands | cut -d' ' -f1 | sort -u)" -- "$current"))
         fi

@@ -27,6 +27,9 @@
  *             options). Opening waits at most the same for whoever is repairing the root at that moment.
  * Growth      Every options and result struct starts with `size`, set by its INIT macro: fields are only ever added at
  *             the end, and both sides look at no field beyond the smaller size.
+ * C++         The header compiles as C++ too. Where a function has the name of a struct, write the keyword: struct roost_stats,
+ *             struct roost_stream_info. ROOST_TEXT and the INIT macros are C initialisers: they begin variables, they are no expressions,
+ *             and ROOST_STATS_INIT names a member, which pedantic compilers mention before C++20.
  *
  * Levels      How safe a write is when it returns.
  *   ROOST_DURABLE  on the disk (fdatasync returned). Survives the loss of power. The default.
@@ -62,7 +65,7 @@ typedef struct roost_hits roost_hits;   /* the ranked answer to one query */
 typedef struct roost_iter roost_iter;   /* one ordered pass */
 typedef struct roost_watch roost_watch; /* one subscription */
 
-typedef uint64_t roost_id;  /* names a memory: from 1, ascending, never given twice; 0 is none */
+typedef uint64_t roost_id;  /* names a memory: from 1, ascending, never given twice, with gaps (after a crash, say); 0 is none */
 typedef uint64_t roost_lsn; /* log sequence number: the place of a change in the root's one order of changes; from 1 */
 
 /* Bytes that belong to somebody else. data may be NULL when size is 0. */
@@ -96,8 +99,8 @@ struct roost_pin {
 
 /* ---- Errors ------------------------------------------------------------------------------------------------------ */
 
-/* Where POSIX has a number it is the negative errno; Roost's own begin at -4001. protocol/errors.json lists them with
- * causes and remedies. */
+/* Where POSIX has a number it is the negative errno; Roost's own begin at -4001. errors.json (in protocol/, or where
+ * it is installed: share/doc/roost) lists them with causes and remedies. */
 enum roost_error {
     ROOST_OK = 0,
     ROOST_ENOENT = -2,         /* no such memory, key, stream entry, state (or it was forgotten, deleted, has expired) */
@@ -128,8 +131,8 @@ enum roost_error {
     ROOST_EFORK = -4007,       /* this handle was opened before a fork; open the root anew */
     ROOST_EUNKNOWN = -4008,    /* the outcome of this receipt's write is no longer known */
     ROOST_EMISMATCH = -4009,   /* compare-and-set: the key has another version */
-    ROOST_EMOVED = -4010,      /* the root was moved or removed while it was open */
-    ROOST_EDAMAGED = -4011     /* acknowledged data in the log is damaged: reading works, writing is refused; see roost_check */
+    ROOST_EMOVED = -4010,  /* state.wal was removed from its folder or replaced while open (a renamed folder goes on working) */
+    ROOST_EDAMAGED = -4011 /* acknowledged data in the log is damaged: reading works, writing is refused; see roost_check */
 };
 /* "ROOST_ECORRUPT"; "ROOST_E?" for a number that is none. Static. */
 ROOST_API const char *roost_error_name(int error);
@@ -213,7 +216,7 @@ struct roost_write {
     uint32_t wait_ms; /* 0: the root's */
     uint32_t reserved;
     roost_lsn expected; /* with ROOST_WRITE_IF_VERSION */
-    int64_t expires_ns; /* keys: ns since 1970 after which the key is gone; 0: never */
+    int64_t expires_ns; /* keys: ns since 1970 after which the key is gone; 0: never. That it expires wakes no watcher */
 };
 #define ROOST_WRITE_INIT \
     { \
@@ -232,10 +235,11 @@ struct roost_receipt {
 struct roost_memory {
     size_t size;
     struct roost_bytes text;        /* UTF-8, not empty */
-    struct roost_bytes key;         /* names the memory: a later one with the same key replaces it. Size 0: none */
+    struct roost_bytes key;         /* names the memory: a later one with the same key replaces it, and the older id is gone (one
+                                     * change: watches tell of the new memory only). Size 0: none */
     const struct roost_bytes *tags; /* searchable as tag:NAME and as words */
     size_t tag_count;
-    int64_t time_ns; /* ns since 1970. Given: 0 means now */
+    int64_t time_ns; /* ns since 1970, negative before. Given: 0 means now, by the clock of the process that commits it */
     /* filled in by reading calls, ignored by writing ones: */
     roost_id id;
     roost_lsn lsn;
@@ -293,7 +297,9 @@ struct roost_completion {
     { \
         sizeof(struct roost_completion), 0, 0, NULL, { 0, 0, 0, 0 } \
     }
-/* Never blocks. ROOST_EAGAIN: too many in flight. After 0 exactly one completion with `user` comes from roost_poll. */
+/* Never blocks. ROOST_EAGAIN: too many in flight. ROOST_E2BIG: a text, value or entry in the batch is larger than 64 KiB (less in a
+ * batch of many, or in a root with a small log): roost_batch_commit takes it. After 0 exactly one completion with `user` comes from
+ * roost_poll. */
 ROOST_API ROOST_MUST int roost_submit(roost_root *root, const roost_batch *batch, const struct roost_write *write, void *user,
                                       struct roost_receipt *ret_receipt);
 /* Waits at most wait_ms (0: not at all) for completions of this handle's submissions and gives at most `count` of them, in
@@ -373,6 +379,10 @@ ROOST_API void roost_hits_close(roost_hits *hits); /* NULL is allowed */
 
 /* ---- Keys -------------------------------------------------------------------------------------------------------- */
 
+/* A key that expires is gone from reads and scans at its time, by each reader's own clock. That is no change: it has no LSN and
+ * wakes no watcher, so whoever waits for a lock that may expire looks again now and then, besides watching it. A lock: set it with
+ * ROOST_WRITE_IF_VERSION, expected 0 and expires_ns; renew it with the version of the last receipt (its lsn) as expected; release it by
+ * deleting it with that version. */
 ROOST_API ROOST_MUST int roost_kv_set(roost_root *root, struct roost_bytes key, struct roost_bytes value,
                                       const struct roost_write *write, struct roost_receipt *ret_receipt);
 /* ROOST_ENOENT if there is no such key. */
@@ -383,7 +393,7 @@ struct roost_item {
     struct roost_bytes key;   /* the key, or the stream's name */
     struct roost_bytes value; /* the value, or the stream's entry */
     roost_lsn version;        /* LSN of its last change: the version for compare-and-set */
-    int64_t time_ns;          /* of that change */
+    int64_t time_ns;          /* of that change: when it was committed, by the clock of the process that committed it */
     int64_t expires_ns;       /* 0: never */
     uint64_t index;           /* streams: the entry's place, from 0 */
     uint64_t byte_offset;     /* streams: how many bytes of entries come before it */
@@ -460,8 +470,8 @@ struct roost_state {
     const struct roost_extra *extra; /* any further names and values */
     size_t extra_count;
     /* filled in by reading calls: */
-    uint64_t version; /* grows with every publish of this name */
-    int64_t time_ns;
+    uint64_t version;  /* grows with every publish of this name */
+    int64_t time_ns;   /* when it was published, by the clock of the process that published it */
     int32_t owner_pid; /* for display; 0: none */
     uint32_t reserved;
     struct roost_pin pin;
@@ -519,7 +529,9 @@ struct roost_event {
     roost_lsn lsn;           /* of the change; 0 for states */
     uint64_t id;             /* the memory; the stream entry's index; the state's version; the generation */
     struct roost_bytes name; /* the key, stream or agent; a memory's key. Valid until the next wait */
-    uint64_t skipped_count;  /* ROOST_CHANGE_SKIPPED: how many changes, if known. States: versions passed over */
+    /* ROOST_CHANGE_SKIPPED: how many changes, if known. States: versions passed over since this watch told of that agent last; 0 in
+     * its first event, however many there were before. */
+    uint64_t skipped_count;
 };
 #define ROOST_EVENT_INIT \
     { \
@@ -541,17 +553,19 @@ struct roost_stats {
     uint64_t token_count;  /* indexed words in them */
     roost_id last_id;      /* greatest id given */
     roost_lsn visible_lsn, durable_lsn;
-    uint64_t epoch;      /* grows when a writer died or the machine restarted */
+    uint64_t epoch;      /* grows when the first process opens the root, when a writer died, and when a commit failed half-way */
     uint64_t generation; /* grows when the set of index files changes */
     uint64_t segment_count, segment_bytes;
     uint64_t chunk_count, chunk_bytes;
     uint64_t log_size, log_used; /* bytes of the ring; bytes not yet behind a checkpoint */
     uint64_t arena_size, arena_used;
     uint64_t region_bytes;
-    uint64_t participant_count;                        /* attached handles, observers not counted */
+    /* Handles that have the root open and may write, of all processes, this one included (a process may have several); observers are
+     * not counted, nor are those beyond 240 while they are inside no call. */
+    uint64_t participant_count;
     int32_t writer_pid;                                /* who holds the role; 0: it rests */
     int32_t own_role;                                  /* 1: this handle holds it */
-    uint64_t commit_count, sync_count, takeover_count; /* since the region was made */
+    uint64_t commit_count, sync_count, takeover_count; /* since a process opened the root that nobody else had open */
     uint8_t root_uuid[16];
     uint32_t region_kind; /* enum roost_region_kind */
     uint32_t format_version;

@@ -28,7 +28,8 @@ enum cli_exit {
     CLI_TIMED_OUT = 6,
     CLI_NO_ROOT = 7,
     CLI_NO_SPACE = 8,
-    CLI_NOT_ALLOWED = 9
+    CLI_NOT_ALLOWED = 9,
+    CLI_NOT_APPLIED = 10
 };
 int cli_exit_code(int error);
 void cli_print_exit_codes(FILE *file);
@@ -46,7 +47,7 @@ struct cli_option {
     const char *help;
 };
 /* Options with these numbers are handled by the parser itself. A command lists CLI_OPTION_LEVEL if it writes. */
-enum { CLI_OPTION_COMMON = 1000, CLI_ID_DIRECTORY, CLI_ID_JSON, CLI_ID_WAIT, CLI_ID_HELP, CLI_ID_LEVEL };
+enum { CLI_OPTION_COMMON = 1000, CLI_ID_DIRECTORY, CLI_ID_JSON, CLI_ID_WAIT, CLI_ID_OBSERVE, CLI_ID_HELP, CLI_ID_LEVEL };
 #define CLI_OPTION_LEVEL \
     { \
         CLI_ID_LEVEL, 0, "level", "LEVEL", \
@@ -71,7 +72,7 @@ extern const struct cli_option cli_common_options[];
 struct cli {
     /* common options */
     const char *directory; /* -C */
-    bool json;
+    bool json, observe;
     uint32_t level, wait_ms;
     /* the parser's place */
     const struct cli_command *command;
@@ -85,7 +86,7 @@ struct cli {
     roost_root *root;
     char *root_path;
     const char *root_found_by;
-    bool observing;
+    bool observing; /* asked for, or because this user may not write */
 };
 
 /* The next option of the command: its id, or 0 at the end (cli->operands are complete then). Ends the program on bad
@@ -103,9 +104,12 @@ const char *cli_nearest(const char *word, const char *const *candidates, size_t 
 
 /* Numbers from arguments; they end the program with a usage error that names `what`. */
 uint64_t cli_number(const struct cli *cli, const char *what, const char *text);
+uint64_t cli_number_max(const struct cli *cli, const char *what, const char *text, uint64_t max);
+int64_t cli_signed(const struct cli *cli, const char *what, const char *text);
 uint64_t cli_size(const struct cli *cli, const char *what, const char *text); /* 64K, 16M, 1G */
 /* from seconds, decimals allowed */
 uint64_t cli_milliseconds(const struct cli *cli, const char *what, const char *text);
+uint64_t cli_milliseconds_max(const struct cli *cli, const char *what, const char *text, uint64_t seconds_max);
 roost_id cli_memory_id(const struct cli *cli, const char *text);
 bool cli_parse_number(const char *text, size_t size, uint64_t *ret_number);
 
@@ -115,16 +119,32 @@ bool cli_parse_number(const char *text, size_t size, uint64_t *ret_number);
 void cli_say(const char *format, ...) CLI_PRINTF(1, 2);
 /* The library's last error in words, after an optional "context: "; returns the exit code for it. */
 int cli_fail(int error, const char *context_format, ...) CLI_PRINTF(2, 3);
-/* The same for a write: after a time-out it shows the receipt and how to ask with it. */
+/* The same for a write. One that was handed over and not answered may still happen: then it says so, with the receipt to ask with. */
 int cli_fail_write(int error, const struct roost_receipt *receipt, const char *context_format, ...) CLI_PRINTF(3, 4);
-/* An errno of the system, with the path that it is about. */
+/* Was the write handed over, so that nobody knows yet whether it happens? */
+bool cli_unsure(int error, const struct roost_receipt *receipt);
+/* -C as it was given, for messages that say what to do next. */
+void cli_name_directory(const char *directory);
+/* A path as a shell takes it, in quotes if it needs them; cut when it is longer than a path can be. Returns ret_text. */
+enum { CLI_QUOTED_SIZE = 4096 + 64 };
+const char *cli_quoted(const char *path, char ret_text[CLI_QUOTED_SIZE]);
+/* The library's sentence about its last error. Valid until the next call. */
+const char *cli_detail(int error);
+/* An errno of the system, with the path (of a file, not of a root) that it is about. */
 int cli_fail_system(int error_number, const char *what, const char *path);
 
 /* ---- The root ---------------------------------------------------------------------------------------------------- */
 
-/* Where the root is: -C, $ROOST_ROOT, the nearest .roost upwards. Sets root_path and root_found_by; 0 or an exit
- * code. */
+/* Where the root is: -C, $ROOST_ROOT, the nearest .roost upwards. Sets root_path and root_found_by; 0, or an exit code and a
+ * sentence. */
+int cli_locate_root(struct cli *cli, char *ret_problem, size_t problem_size);
+/* The same, and says the sentence. */
 int cli_find_root(struct cli *cli);
+/* What a path really names when it is a symbolic link: the library opens no links, but a link that somebody gives is meant. free()
+ * it; NULL with a sentence: the link leads nowhere. */
+char *cli_resolve(const char *path, char *ret_problem, size_t problem_size);
+/* The sentence for a path without a root. */
+void cli_no_root(const struct cli *cli, char *ret_problem, size_t problem_size);
 enum cli_purpose { CLI_READING, CLI_WRITING };
 /* Finds and opens it. 0, or an exit code after the error was shown. */
 int cli_open(struct cli *cli, enum cli_purpose purpose);
@@ -208,6 +228,8 @@ bool json_read_bytes(struct json_reader *reader, const char *name, struct roost_
 bool json_read_unsigned(struct json_reader *reader, const char *name, uint64_t *ret_number);
 bool json_read_signed(struct json_reader *reader, const char *name, int64_t *ret_number);
 bool json_read_bytes_list(struct json_reader *reader, const char *name, struct roost_bytes **ret_list, size_t *ret_count);
+/* Leaves the first of equal ones; returns how many are left. */
+size_t cli_drop_repeated(struct roost_bytes *list, size_t count);
 /* A memory from an object {text, key, tags, time_ns}; it lives as long as the document. */
 bool json_read_memory(struct json_reader *reader, struct roost_memory *ret_memory);
 void *json_allocate(struct json_document *document, size_t size);
@@ -266,7 +288,7 @@ extern const struct cli_command command_stream_append, command_stream_read, comm
     command_stream_follow;
 extern const struct cli_command command_state_set, command_state_get, command_state_list, command_state_watch;
 extern const struct cli_command command_watch, command_stat, command_doctor, command_check, command_rebuild, command_checkpoint,
-    command_settle;
+    command_settle, command_rest, command_sync;
 extern const struct cli_command command_export, command_import, command_version, command_help;
 
 #endif

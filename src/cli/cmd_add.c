@@ -10,9 +10,9 @@
 enum { OPTION_TAG = 1, OPTION_KEY, OPTION_FILE, OPTION_TIME, OPTION_ON_ERROR };
 static const struct cli_option options[] = {
     {OPTION_TAG, 't', "tag", "NAME", "a tag; may be given several times"},
-    {OPTION_KEY, 'k', "key", "KEY", "names the memory: a later one with the same key replaces it"},
+    {OPTION_KEY, 'k', "key", "KEY", "names the memory: a later one with the same key replaces it, and the older id is gone"},
     {OPTION_FILE, 'f', "file", "FILE", "the text is what is in FILE (- for stdin)"},
-    {OPTION_TIME, 0, "time-ns", "NUMBER", "when it happened: nanoseconds since 1970 (default now)"},
+    {OPTION_TIME, 0, "time-ns", "NUMBER", "when it happened: nanoseconds since 1970, negative before (default now)"},
     {OPTION_ON_ERROR, 0, "on-error", "ACTION", "with --json: stop at a bad line (the default), or continue with the next"},
     CLI_OPTION_LEVEL,
     CLI_OPTION_END,
@@ -41,12 +41,9 @@ static void read_options(struct cli *cli, struct add *add)
         case OPTION_FILE:
             add->file = cli->value;
             break;
-        case OPTION_TIME: {
-            uint64_t time_ns = cli_number(cli, "--time-ns", cli->value);
-            if (time_ns > INT64_MAX) cli_usage(cli, "--time-ns is too large: %s", cli->value);
-            add->memory.time_ns = (int64_t)time_ns;
+        case OPTION_TIME:
+            add->memory.time_ns = cli_signed(cli, "--time-ns", cli->value);
             break;
-        }
         default:
             if (strcmp(cli->value, "stop") != 0 && strcmp(cli->value, "continue") != 0)
                 cli_usage(cli, "--on-error is stop or continue, not \"%s\"", cli->value);
@@ -57,6 +54,7 @@ static void read_options(struct cli *cli, struct add *add)
         add->fields = add->fields || option != OPTION_ON_ERROR;
     }
     add->memory.tags = add->tags;
+    add->memory.tag_count = cli_drop_repeated(add->tags, add->memory.tag_count);
 }
 
 static int add_lines(struct cli *cli, const struct add *add)
@@ -78,7 +76,7 @@ static int add_one(struct cli *cli, const struct add *add)
     struct roost_receipt receipt = {0, 0, 0, 0};
     roost_id id = 0;
     int error = roost_append(cli->root, &add->memory, &write, &id, &receipt);
-    if (error < 0) return cli_fail_write(error, &receipt, "nothing was added");
+    if (error < 0) return cli_fail_write(error, &receipt, cli_unsure(error, &receipt) ? "add" : "nothing was added");
     if (!cli->json) {
         printf("%" PRIu64 "\n", id);
         return CLI_OK;

@@ -133,7 +133,7 @@ static int run_list(struct cli *cli)
         if (option == OPTION_LIMIT)
             limit = cli_number(cli, "--limit", cli->value);
         else if (option == OPTION_FROM)
-            first = cli_memory_id(cli, cli->value);
+            first = cli_number(cli, "--from", cli->value); /* 0: from the beginning, or with --reverse from the end */
         else
             flags |= ROOST_SCAN_REVERSE;
     }
@@ -153,7 +153,7 @@ const struct cli_command command_list = {
 static int run_recent(struct cli *cli)
 {
     cli_no_options(cli, 0, 1);
-    uint64_t limit = cli->operand_count ? cli_number(cli, "recent", cli->operands[0]) : 10;
+    uint64_t limit = cli->operand_count ? cli_number(cli, "N", cli->operands[0]) : 10;
     int code = cli_open(cli, CLI_READING);
     return code ? code : list(cli, 0, ROOST_SCAN_REVERSE, limit);
 }

@@ -70,6 +70,44 @@ static void read_options(struct cli *cli, struct roost_settings *settings, bool 
     }
 }
 
+/* What opening finds without being told is called .roost; the user of another name should know how to go on. */
+static bool found_by_itself(const char *path)
+{
+    size_t size = strlen(path);
+    while (size > 1 && path[size - 1] == '/') size--;
+    return size >= 6 && memcmp(path + size - 6, ".roost", 6) == 0 && (size == 6 || path[size - 7] == '/');
+}
+
+static int fail(int error, const char *path)
+{
+    if (error != ROOST_ENOENT) return cli_fail(error, NULL);
+    cli_say("the folder %s cannot be made, because the folder that it would be in does not exist: make that first (mkdir -p)",
+            path);
+    return CLI_NO_ROOT;
+}
+
+static void show(const struct cli *cli, const char *path, bool made)
+{
+    if (cli->json) {
+        struct json_writer writer = json_writer(stdout);
+        json_open(&writer, NULL, '{');
+        json_text(&writer, "root", path);
+        json_bool(&writer, "made", made);
+        json_close(&writer, '}');
+        json_line_end(&writer);
+        return;
+    }
+    fputs(made ? "made the root " : "there is a root already: ", stdout);
+    cli_put_line_text(roost_text(path), 0);
+    putchar('\n');
+    if (found_by_itself(path)) return;
+    char quoted[CLI_QUOTED_SIZE];
+    fputs("name it to the other commands with -C or ROOST_ROOT (only a folder called .roost is found without): roost -C ",
+          stdout);
+    cli_put_line_text(roost_text(cli_quoted(path, quoted)), 0);
+    puts(" list");
+}
+
 static int run(struct cli *cli)
 {
     struct roost_settings settings = ROOST_SETTINGS_INIT;
@@ -77,43 +115,39 @@ static int run(struct cli *cli)
     const char *environment = getenv("ROOST_ROOT");
     read_options(cli, &settings, &exist_ok);
     cli_operand_count(cli, 0, 1);
+    if (cli->observe) cli_usage(cli, "--observe only looks, and init makes something: leave --observe out");
     if (cli->directory && cli->operand_count)
         cli_usage(cli, "give the directory once: either -C %s or %s", cli->directory, cli->operands[0]);
     const char *path = cli->operand_count            ? cli->operands[0]
                        : cli->directory              ? cli->directory
                        : environment && *environment ? environment
                                                      : ".roost";
-    int error = roost_create(path, &settings);
-    bool made = error >= 0;
-    if (made)
-        write_gitignore(path);
-    else if (error != ROOST_EEXIST || !exist_ok)
-        return cli_fail(error, NULL);
-    char *absolute = realpath(path, NULL);
-    const char *shown = absolute ? absolute : path;
-    if (cli->json) {
-        struct json_writer writer = json_writer(stdout);
-        json_open(&writer, NULL, '{');
-        json_text(&writer, "root", shown);
-        json_bool(&writer, "made", made);
-        json_close(&writer, '}');
-        json_line_end(&writer);
-    } else {
-        fputs(made ? "made the root " : "there is a root already: ", stdout);
-        cli_put_line_text(roost_text(shown), 0);
-        putchar('\n');
+    if (!*path) cli_usage(cli, "the name of the folder is empty");
+    char problem[4096 + 256];
+    char *resolved = cli_resolve(path, problem, sizeof problem);
+    if (!resolved) {
+        cli_say("%s", problem);
+        return CLI_NO_ROOT;
     }
+    int error = roost_create(resolved, &settings);
+    bool made = error >= 0;
+    if (made) write_gitignore(resolved);
+    int code = made || (error == ROOST_EEXIST && exist_ok) ? CLI_OK : fail(error, path);
+    char *absolute = code ? NULL : realpath(resolved, NULL);
+    if (!code) show(cli, absolute ? absolute : resolved, made);
     free(absolute);
-    return CLI_OK;
+    free(resolved);
+    return code;
 }
 const struct cli_command command_init = {
     "init",
     "[DIR]",
     "Make a root: the directory that processes share",
-    "Makes the root DIR, or the one that -C or ROOST_ROOT names, or .roost in the current directory, readable by you "
-    "alone. Every\n"
-    "command finds it from there and from all directories below. What the sizes and the region mean for running "
-    "processes is in\n"
-    "the manual; the defaults suit almost everybody, and they cannot be changed later.",
+    "Makes the root DIR, or the one that -C or ROOST_ROOT names, or .roost in the current directory. A folder that it makes can "
+    "be read by you alone; one that is there already keeps its mode. The folder that it lies in must exist.\n\n"
+    "A root called .roost is found by every command in the folder that it lies in and in all below. A root of another name must "
+    "be named: `roost -C DIR COMMAND`, or ROOST_ROOT=DIR.\n\n"
+    "What the sizes and the region mean for running processes is in the manual (man roost, SIZES). The defaults suit almost "
+    "everybody; they cannot be changed later.",
     options,
     run};

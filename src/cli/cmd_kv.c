@@ -63,6 +63,19 @@ static bool read_options(struct cli *cli, struct roost_write *write, const char 
     return if_version;
 }
 
+/* Version 0 is how the library says that there is no such key. */
+static int fail(int error, const struct roost_receipt *receipt, const char *command, const char *key,
+                const struct roost_write *write)
+{
+    if (error != ROOST_EMISMATCH || !strstr(cli_detail(error), "\" has version 0, expected was "))
+        return cli_fail_write(error, receipt, "%s", command);
+    cli_say("%s: nothing was changed: the key \"%s\" should have version %" PRIu64
+            ", but there is no such key (any more): it was never "
+            "set, or was deleted, or has expired",
+            command, key, write->expected);
+    return cli_exit_code(error);
+}
+
 static int set(struct cli *cli, bool need_version)
 {
     struct roost_write write;
@@ -78,9 +91,11 @@ static int set(struct cli *cli, bool need_version)
     if (!code) code = cli_open(cli, CLI_WRITING);
     if (!code) {
         int error = roost_kv_set(cli->root, roost_text(cli->operands[0]), value, &write, &receipt);
-        code = error < 0 ? cli_fail_write(error, &receipt, "kv %s", need_version ? "cas" : "set") : CLI_OK;
+        code = error < 0 ? fail(error, &receipt, cli->command->name, cli->operands[0], &write) : CLI_OK;
     }
     free((void *)(uintptr_t)value.data);
+    /* Who compares needs the version for the next time: to renew a lock, to release it. */
+    if (!code && !cli->json && need_version) printf("%" PRIu64 "\n", receipt.lsn);
     if (code || !cli->json) return code;
     struct json_writer writer = json_writer(stdout);
     json_open(&writer, NULL, '{');
@@ -106,7 +121,12 @@ const struct cli_command command_kv_cas = {
     "kv cas",
     "KEY --if-version N [VALUE]",
     "Set a key only if nobody changed it (compare and set)",
-    "Reads like `kv set`; exit code 4 when the key has another version than N, and then nothing was changed.",
+    "Reads like `kv set`, and prints the key's new version. Exit code 4 when the key has another version than N (0: when there "
+    "is "
+    "such a key): then nothing was changed.\n\n"
+    "A lock that vanishes by itself: take it with --if-version 0 --expires 60, renew it with --if-version and the version that "
+    "was "
+    "printed, release it with `kv delete` and that version. That a key expired wakes no watcher: who waits for one tries again.",
     set_options,
     run_cas};
 
@@ -120,7 +140,7 @@ static int run_delete(struct cli *cli)
     int code = cli_open(cli, CLI_WRITING);
     if (code) return code;
     int error = roost_kv_delete(cli->root, roost_text(cli->operands[0]), &write, &receipt);
-    if (error < 0) return cli_fail_write(error, &receipt, "kv delete");
+    if (error < 0) return fail(error, &receipt, "kv delete", cli->operands[0], &write);
     if (cli->json) {
         struct json_writer writer = json_writer(stdout);
         json_open(&writer, NULL, '{');

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { OPTION_LIMIT = 1 };
 static const struct cli_option options[] = {
@@ -60,31 +61,105 @@ static int search(struct cli *cli, const struct roost_query *query)
     return code;
 }
 
+/* ---- Is there anything to look for? The library passes over what has no meaning, and finds nothing then. ---------- */
+
+/* The character at text: its bytes, and the code point. */
+static size_t take_character(const unsigned char *text, uint32_t *ret_point)
+{
+    size_t size = text[0] < 0x80 ? 1 : text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
+    *ret_point = size == 1 ? text[0] : text[0] & (0xffu >> (size + 1));
+    for (size_t i = 1; i < size; i++) *ret_point = *ret_point << 6 | (text[i] & 0x3f);
+    return size;
+}
+
+/* Signs, pictures and blanks beyond ASCII. It need not name all: a query of others finds nothing, and that is no failure. */
+static bool is_sign(uint32_t point)
+{
+    static const struct {
+        uint32_t first, last;
+    } signs[] = {{0x80, 0xa9},     {0xab, 0xb1},     {0xb4, 0xb4},     {0xb6, 0xb8},     {0xbb, 0xbb},      {0xbf, 0xbf},
+                 {0xd7, 0xd7},     {0xf7, 0xf7},     {0x2000, 0x206f}, {0x20a0, 0x20cf}, {0x2190, 0x245f},  {0x2500, 0x2775},
+                 {0x2794, 0x2bff}, {0x2e00, 0x2e2e}, {0x2e30, 0x2e7f}, {0x3000, 0x3004}, {0x3008, 0x3020},  {0xfe00, 0xfe6f},
+                 {0xff01, 0xff0f}, {0xff1a, 0xff20}, {0xff3b, 0xff40}, {0xff5b, 0xff65}, {0x1f200, 0x1faff}};
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++)
+        if (point >= signs[i].first && point <= signs[i].last) return true;
+    return false;
+}
+
+static bool has_word(const char *text, size_t size)
+{
+    uint32_t point;
+    for (size_t i = 0; i < size; i += take_character((const unsigned char *)text + i, &point)) {
+        (void)take_character((const unsigned char *)text + i, &point);
+        if (point < 0x80 ? (point >= '0' && point <= '9') || ((point | 32) >= 'a' && (point | 32) <= 'z') : !is_sign(point))
+            return true;
+    }
+    return false;
+}
+
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* One piece of the query from `at` on: up to the closing quote, or to the next blank or quote. Returns where it ends. */
+static size_t take_piece(const char *text, size_t size, size_t at, bool *ret_word)
+{
+    bool tag = size - at >= 4 && memcmp(text + at, "tag:", 4) == 0;
+    if (tag) at += 4;
+    bool quoted = at < size && text[at] == '"';
+    size_t first = at += quoted;
+    while (at < size && text[at] != '"' && (quoted || !is_space(text[at]))) at++;
+    *ret_word = tag ? at > first : has_word(text + first, at - first);
+    return at + (quoted && at < size);
+}
+
+static void check_query(const struct cli *cli, struct roost_bytes query)
+{
+    const char *text = query.data;
+    bool excluded = false;
+    if (query.size && !utf8_valid(text, query.size, NULL)) return; /* the library says where */
+    for (size_t at = 0; at < query.size;) {
+        bool word = false, not = text[at] == '-';
+        if (is_space(text[at])) {
+            at++;
+            continue;
+        }
+        if (not || text[at] == '+') at++;
+        if (at < query.size && !is_space(text[at])) at = take_piece(text, query.size, at, &word);
+        if (word && !not ) return;
+        excluded = excluded || word;
+    }
+    if (excluded) cli_usage(cli, "the query says only what must not match; give at least one word that may");
+    cli_usage(cli, "the query has no word to look for; give a word, \"a phrase\", prefix* or tag:NAME");
+}
+
 static int run(struct cli *cli)
 {
     struct roost_query query = ROOST_QUERY_INIT;
     struct roost_bytes text = {NULL, 0};
     while (cli_next(cli)) {
-        uint64_t limit = cli_number(cli, "--limit", cli->value);
-        if (limit == 0 || limit > UINT32_MAX) cli_usage(cli, "--limit is from 1 to %" PRIu32, UINT32_MAX);
+        uint64_t limit = cli_number_max(cli, "--limit", cli->value, UINT32_MAX);
+        if (limit == 0) cli_usage(cli, "--limit is at least 1");
         query.limit = (uint32_t)limit;
     }
+    cli_operand_count(cli, 1, -1);
     int code = cli_read_content(cli, 0, NULL, "the query", &text);
     if (code) return code;
     query.text = text;
+    check_query(cli, text);
     code = cli_open(cli, CLI_READING);
     if (!code) code = search(cli, &query);
     free((void *)(uintptr_t)text.data);
     return code;
 }
-const struct cli_command command_search = {
-    "search",
-    "QUERY...",
-    "Find memories by words, the best first",
-    "QUERY: words, any of which may match; +word must match; -word must not; \"a phrase\"; prefix*; tag:name. Put -- "
-    "before a query\n"
-    "that begins with a dash. A line each: id, score (BM25), text. With --json: "
-    "{\"hits\":[{\"id\",\"key\",\"score\",\"text\",\"tags\",\n"
-    "\"time_ns\"}]}. No hit is no failure.",
-    options,
-    run};
+const struct cli_command command_search = {"search",
+                                           "QUERY...",
+                                           "Find memories by words, the best first",
+                                           "QUERY: words, any of which may match; +word must match; -word must not; \"a "
+                                           "phrase\"; prefix*; tag:name; - alone: what stdin "
+                                           "says. Put -- "
+                                           "before a query\n"
+                                           "that begins with a dash. At least one word, phrase, prefix or tag must be able to "
+                                           "match. A line each: id, score (BM25), text. With --json: "
+                                           "{\"hits\":[{\"id\",\"key\",\"score\",\"text\",\"tags\",\n"
+                                           "\"time_ns\"}]}. No hit is no failure.",
+                                           options,
+                                           run};

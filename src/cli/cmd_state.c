@@ -58,6 +58,12 @@ static int run_set(struct cli *cli)
     /* The next thing this process does is to end: what it said must not hang on a write that it would make later. */
     if (!write.level) write.level = ROOST_DURABLE;
     int error = roost_state_publish(cli->root, &state, &write);
+    if (error == ROOST_ETIMEDOUT || error == ROOST_EUNKNOWN) {
+        /* Publishing has no receipt: the state itself shows what became of it. */
+        cli_say("state set: not confirmed: %s; `roost state get %s` shows whether it was published", cli_detail(error),
+                cli->operands[0]);
+        return cli_exit_code(error);
+    }
     if (error < 0) return cli_fail(error, "state set");
     if (cli->json) {
         struct json_writer writer = json_writer(stdout);

@@ -233,6 +233,11 @@ const struct cli_command command_stream_follow = {"stream follow",
 
 /* ---- info, list -------------------------------------------------------------------------------------------------- */
 
+static void put_counts(uint64_t entries, const char *between, uint64_t bytes)
+{
+    printf("%" PRIu64 " entr%s%s%" PRIu64 " byte%s", entries, entries == 1 ? "y" : "ies", between, bytes, bytes == 1 ? "" : "s");
+}
+
 static int run_info(struct cli *cli)
 {
     struct roost_stream_info info = ROOST_STREAM_INFO_INIT;
@@ -242,7 +247,8 @@ static int run_info(struct cli *cli)
     int error = roost_stream_info(cli->root, roost_text(cli->operands[0]), &info);
     if (error < 0) return cli_fail(error, "stream info");
     if (!cli->json) {
-        printf("%" PRIu64 " entries, %" PRIu64 " bytes, last lsn %" PRIu64 "\n", info.entry_count, info.byte_count, info.lsn);
+        put_counts(info.entry_count, ", ", info.byte_count);
+        printf(", last lsn %" PRIu64 "\n", info.lsn);
         return CLI_OK;
     }
     struct json_writer writer = json_writer(stdout);
@@ -276,7 +282,9 @@ static int run_list(struct cli *cli)
             json_line_end(&writer);
         } else {
             cli_put_line_text(item.key, 0);
-            printf("\t%" PRIu64 " entries\t%" PRIu64 " bytes\n", item.index, item.byte_offset);
+            putchar('\t');
+            put_counts(item.index, "\t", item.byte_offset);
+            putchar('\n');
         }
     }
     code = got < 0 ? cli_fail(got, "stream list") : CLI_OK;

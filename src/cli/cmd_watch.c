@@ -92,7 +92,8 @@ static void put_event_text(struct cli *cli, const struct roost_event *event)
     }
     fputs(change_name(event->kind), stdout);
     if (event->kind == ROOST_CHANGE_SKIPPED)
-        printf("\t%" PRIu64 " changes were not kept: look at everything", event->skipped_count);
+        printf("\t%" PRIu64 " change%s not kept: look at everything", event->skipped_count,
+               event->skipped_count == 1 ? " was" : "s were");
     else if (event->kind != ROOST_CHANGE_KEY_SET && event->kind != ROOST_CHANGE_KEY_DELETE)
         printf("\t%" PRIu64, event->id);
     if (event->name.size) {
@@ -222,6 +223,9 @@ const struct cli_command command_watch = {
     "A line an event, written out at once. Several options watch several things. With --json an object a line:\n"
     "{\"event\":\"memory\"|\"forget\"|\"key_set\"|\"key_delete\"|\"stream_append\"|"
     "\"state\"|\"generation\"|\"skipped\",\"lsn\",...}.\n"
-    "\"skipped\" means that more happened than could be kept for a slow watcher: look at everything again.",
+    "\"skipped\" means that more happened than could be kept for a slow watcher: look at everything again.\n\n"
+    "A memory that replaces another of the same key is one event: the new memory with its key; that the older id is gone is not "
+    "said "
+    "apart. A key that expires is no change and wakes nobody.",
     options,
     run};

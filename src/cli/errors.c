@@ -2,6 +2,7 @@
  * errors.c: exit codes and the one line that the command says when something went wrong. */
 #include "cli.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -29,7 +30,7 @@ static const struct {
     {ROOST_EOVERFLOW, CLI_USAGE},
     {ROOST_ETIMEDOUT, CLI_TIMED_OUT},
     {ROOST_EDQUOT, CLI_NO_SPACE},
-    {ROOST_ECANCELED, CLI_FAILED},
+    {ROOST_ECANCELED, CLI_NOT_APPLIED},
     {ROOST_ECORRUPT, CLI_CORRUPT},
     {ROOST_EVERSION, CLI_NO_ROOT},
     {ROOST_ENOROOT, CLI_NO_ROOT},
@@ -49,14 +50,15 @@ static const struct {
 } meanings[] = {
     {CLI_OK, "done"},
     {CLI_FAILED, "another failure: the disk, memory, a write error on stdout"},
-    {CLI_USAGE, "bad usage or input: unknown option, malformed JSON, not UTF-8, too large"},
+    {CLI_USAGE, "bad usage or input: unknown option, no such input file, malformed JSON, not UTF-8, too large"},
     {CLI_NOT_FOUND, "there is no such memory, key, stream entry or state"},
     {CLI_CONFLICT, "conflict: the key has another version, the state has an owner, the root exists already"},
     {CLI_CORRUPT, "stored data is corrupt or damaged; see `roost check`"},
     {CLI_TIMED_OUT, "not within the time; a write may still happen: the message has the receipt to ask with"},
-    {CLI_NO_ROOT, "no usable root: none here, another version, another program's, a refused file system"},
+    {CLI_NO_ROOT, "no usable root: none here, it cannot be made, another version, another program's, a refused file system"},
     {CLI_NO_SPACE, "no space: disk, shared memory, quota or file size limit"},
     {CLI_NOT_ALLOWED, "not permitted: missing rights, or the root is read-only"},
+    {CLI_NOT_APPLIED, "settle: that write was never applied and never will be; it is safe to do it again"},
 };
 
 int cli_exit_code(int error)
@@ -112,11 +114,20 @@ void cli_say(const char *format, ...)
     say(text);
 }
 
+const char *cli_detail(int error)
+{
+    static char text[2048];
+    const char *detail = roost_error_detail();
+    snprintf(text, sizeof text, "%s", detail && *detail ? detail : roost_error_text(error));
+    /* Written for who has a receipt in a variable; here it is shown where there is one, and not promised where there is none. */
+    char *promise = strstr(text, "; the receipt tells later");
+    if (promise) *promise = '\0';
+    return text;
+}
+
 static void say_error(int error, const char *context, const char *after)
 {
-    const char *detail = roost_error_detail();
-    if (!detail || !*detail) detail = roost_error_text(error);
-    cli_say("%s%s%s%s", context, *context ? ": " : "", detail, after);
+    cli_say("%s%s%s%s", context, *context ? ": " : "", cli_detail(error), after);
 }
 
 int cli_fail(int error, const char *context_format, ...)
@@ -132,18 +143,56 @@ int cli_fail(int error, const char *context_format, ...)
     return cli_exit_code(error);
 }
 
+const char *cli_quoted(const char *path, char ret_text[CLI_QUOTED_SIZE])
+{
+    size_t plain = strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-"), used = 0;
+    if (path[plain] == '\0') {
+        snprintf(ret_text, CLI_QUOTED_SIZE, "%s", path);
+        return ret_text;
+    }
+    ret_text[used++] = '\'';
+    for (; *path && used < CLI_QUOTED_SIZE - 8; path++) {
+        if (*path != '\'') {
+            ret_text[used++] = *path;
+            continue;
+        }
+        memcpy(ret_text + used, "'\\''", 4);
+        used += 4;
+    }
+    ret_text[used++] = '\'';
+    ret_text[used] = '\0';
+    return ret_text;
+}
+
+static char named_directory[CLI_QUOTED_SIZE + 8]; /* "-C DIR ", or nothing */
+
+void cli_name_directory(const char *directory)
+{
+    char quoted[CLI_QUOTED_SIZE];
+    snprintf(named_directory, sizeof named_directory, "-C %s ", cli_quoted(directory, quoted));
+}
+
+bool cli_unsure(int error, const struct roost_receipt *receipt)
+{
+    return (error == ROOST_ETIMEDOUT || error == ROOST_EUNKNOWN) && receipt && receipt->sequence;
+}
+
 int cli_fail_write(int error, const struct roost_receipt *receipt, const char *context_format, ...)
 {
-    char context[1024] = "", after[160] = "";
+    char context[1100] = "", after[CLI_QUOTED_SIZE + 128] = "";
+    bool unsure = cli_unsure(error, receipt);
     if (context_format) {
         va_list arguments;
         va_start(arguments, context_format);
-        vsnprintf(context, sizeof context, context_format, arguments);
+        vsnprintf(context, 1024, context_format, arguments);
         va_end(arguments);
     }
-    if (error == ROOST_ETIMEDOUT && receipt && receipt->client)
-        snprintf(after, sizeof after, "; it may still happen, ask with `roost settle %" PRIu64 ":%" PRIu64 "`", receipt->client,
-                 receipt->sequence);
+    if (unsure) {
+        size_t used = strlen(context);
+        snprintf(context + used, sizeof context - used, "%snot confirmed", used ? ": " : "");
+        snprintf(after, sizeof after, "; it may still happen: ask with `roost %ssettle %" PRIu64 ":%" PRIu64 "`", named_directory,
+                 receipt->client, receipt->sequence);
+    }
     say_error(error, context, after);
     return cli_exit_code(error);
 }
@@ -151,5 +200,14 @@ int cli_fail_write(int error, const struct roost_receipt *receipt, const char *c
 int cli_fail_system(int error_number, const char *what, const char *path)
 {
     cli_say("%s: %s: %s", what, path, strerror(error_number));
-    return cli_exit_code(-error_number);
+    switch (error_number) { /* the caller's file, not something in a root */
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+        return CLI_USAGE;
+    default:
+        return cli_exit_code(-error_number);
+    }
 }

@@ -136,8 +136,8 @@ int line_next(struct line_reader *reader, char **ret_line, size_t *ret_size)
 {
     size_t looked = 0;
     for (;;) {
-        char *line = reader->buffer + reader->start;
         size_t size = reader->end - reader->start;
+        char *line = size ? reader->buffer + reader->start : NULL; /* before the first reading there is no buffer */
         char *end = size > looked ? memchr(line + looked, '\n', size - looked) : NULL;
         if (end || (reader->ended && size)) {
             size_t length = end ? (size_t)(end - line) : size;

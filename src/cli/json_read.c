@@ -439,6 +439,18 @@ bool json_read_signed(struct json_reader *reader, const char *name, int64_t *ret
     return true;
 }
 
+size_t cli_drop_repeated(struct roost_bytes *list, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool repeated = false;
+        for (size_t k = 0; k < kept && !repeated; k++)
+            repeated = list[k].size == list[i].size && (!list[i].size || memcmp(list[k].data, list[i].data, list[i].size) == 0);
+        if (!repeated) list[kept++] = list[i];
+    }
+    return kept;
+}
+
 bool json_read_memory(struct json_reader *reader, struct roost_memory *ret_memory)
 {
     struct roost_memory memory = ROOST_MEMORY_INIT;
@@ -450,6 +462,7 @@ bool json_read_memory(struct json_reader *reader, struct roost_memory *ret_memor
     if (!there) return wrong(reader->document, "the field \"text\" is missing");
     if (memory.text.size == 0) return wrong(reader->document, "\"text\" is empty; a memory needs text");
     memory.tags = tags;
+    memory.tag_count = cli_drop_repeated(tags, memory.tag_count);
     *ret_memory = memory;
     return true;
 }

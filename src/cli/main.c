@@ -6,17 +6,13 @@
 #include <string.h>
 
 const struct cli_command *const cli_commands[] = {
-    &command_init,          &command_add,         &command_get,
-    &command_list,          &command_recent,      &command_search,
-    &command_forget,        &command_kv_set,      &command_kv_get,
-    &command_kv_delete,     &command_kv_list,     &command_kv_cas,
-    &command_stream_append, &command_stream_read, &command_stream_follow,
-    &command_stream_info,   &command_stream_list, &command_state_set,
-    &command_state_get,     &command_state_list,  &command_state_watch,
-    &command_watch,         &command_stat,        &command_doctor,
-    &command_check,         &command_rebuild,     &command_checkpoint,
-    &command_settle,        &command_export,      &command_import,
-    &command_version,       &command_help,        NULL,
+    &command_init,        &command_add,         &command_get,           &command_list,        &command_recent,
+    &command_search,      &command_forget,      &command_kv_set,        &command_kv_get,      &command_kv_delete,
+    &command_kv_list,     &command_kv_cas,      &command_stream_append, &command_stream_read, &command_stream_follow,
+    &command_stream_info, &command_stream_list, &command_state_set,     &command_state_get,   &command_state_list,
+    &command_state_watch, &command_watch,       &command_stat,          &command_doctor,      &command_check,
+    &command_rebuild,     &command_checkpoint,  &command_settle,        &command_rest,        &command_sync,
+    &command_export,      &command_import,      &command_version,       &command_help,        NULL,
 };
 
 static void overall_help(void)
@@ -57,6 +53,80 @@ static const struct cli_command *find_command(const char *first, const char *sec
     return NULL;
 }
 
+/* What people call things elsewhere. */
+static const struct {
+    const char *word, *meant[2];
+} synonyms[] = {
+    {"find", {"search", NULL}},
+    {"grep", {"search", NULL}},
+    {"query", {"search", NULL}},
+    {"ls", {"list", NULL}},
+    {"dir", {"list", NULL}},
+    {"all", {"list", NULL}},
+    {"log", {"recent", "watch"}},
+    {"last", {"recent", NULL}},
+    {"show", {"get", NULL}},
+    {"cat", {"get", NULL}},
+    {"read", {"get", "stream read"}},
+    {"delete", {"forget", "kv delete"}},
+    {"del", {"forget", "kv delete"}},
+    {"rm", {"forget", "kv delete"}},
+    {"remove", {"forget", "kv delete"}},
+    {"put", {"add", "kv set"}},
+    {"set", {"kv set", "state set"}},
+    {"append", {"add", "stream append"}},
+    {"store", {"add", NULL}},
+    {"remember", {"add", NULL}},
+    {"save", {"add", NULL}},
+    {"new", {"init", "add"}},
+    {"create", {"init", NULL}},
+    {"cas", {"kv cas", NULL}},
+    {"keys", {"kv list", NULL}},
+    {"streams", {"stream list", NULL}},
+    {"states", {"state list", NULL}},
+    {"agents", {"state list", NULL}},
+    {"tail", {"stream follow", "watch"}},
+    {"follow", {"stream follow", "watch"}},
+    {"status", {"stat", "doctor"}},
+    {"info", {"stat", NULL}},
+    {"stats", {"stat", NULL}},
+    {"verify", {"check", NULL}},
+    {"fsck", {"check", NULL}},
+    {"reindex", {"rebuild", NULL}},
+    {"dump", {"export", NULL}},
+    {"load", {"import", NULL}},
+    {"flush", {"sync", "checkpoint"}},
+    {"kv put", {"kv set", NULL}},
+    {"kv add", {"kv set", NULL}},
+    {"kv ls", {"kv list", NULL}},
+    {"kv rm", {"kv delete", NULL}},
+    {"kv del", {"kv delete", NULL}},
+    {"kv remove", {"kv delete", NULL}},
+    {"kv show", {"kv get", NULL}},
+    {"kv scan", {"kv list", NULL}},
+    {"stream add", {"stream append", NULL}},
+    {"stream get", {"stream read", NULL}},
+    {"stream ls", {"stream list", NULL}},
+    {"stream put", {"stream append", NULL}},
+    {"stream tail", {"stream follow", NULL}},
+    {"stream watch", {"stream follow", NULL}},
+    {"state ls", {"state list", NULL}},
+    {"state show", {"state get", NULL}},
+    {"state publish", {"state set", NULL}},
+    {"state put", {"state set", NULL}},
+};
+
+static void suggest_synonym(const struct cli *cli, const char *word)
+{
+    for (size_t i = 0; i < sizeof synonyms / sizeof synonyms[0]; i++) {
+        const char *const *meant = synonyms[i].meant;
+        if (strcmp(synonyms[i].word, word) != 0) continue;
+        if (meant[1])
+            cli_usage(cli, "there is no command \"%s\": did you mean `roost %s` or `roost %s`?", word, meant[0], meant[1]);
+        cli_usage(cli, "there is no command \"%s\": did you mean `roost %s`?", word, meant[0]);
+    }
+}
+
 static _Noreturn void unknown_command(const struct cli *cli, const char *first, const char *second)
 {
     const char *names[64];
@@ -64,6 +134,7 @@ static _Noreturn void unknown_command(const struct cli *cli, const char *first, 
     size_t count = 0;
     for (size_t i = 0; cli_commands[i] && count < 64; i++) names[count++] = cli_commands[i]->name;
     snprintf(word, sizeof word, "%s%s%s", first, second ? " " : "", second ? second : "");
+    suggest_synonym(cli, word);
     const char *near = cli_nearest(word, names, count);
     if (near) cli_usage(cli, "there is no command \"%s\": did you mean `roost %s`?", word, near);
     cli_usage(cli, "there is no command \"%s\"", word);

@@ -16,6 +16,7 @@ const struct cli_option cli_common_options[] = {
      "here)"},
     {CLI_ID_JSON, 0, "json", NULL, "answer in JSON (ids are strings)"},
     {CLI_ID_WAIT, 0, "wait", "SECONDS", "wait at most this long to open the root and for each write (default 5)"},
+    {CLI_ID_OBSERVE, 0, "observe", NULL, "only look: open the root without taking part in it, needing and changing nothing"},
     {CLI_ID_HELP, 'h', "help", NULL, "show this help"},
     CLI_OPTION_END,
 };
@@ -106,16 +107,20 @@ static void common_option(struct cli *cli, int id)
     case CLI_ID_DIRECTORY:
         if (!*cli->value) cli_usage(cli, "-C needs the name of a directory");
         cli->directory = cli->value;
+        cli_name_directory(cli->value);
         break;
     case CLI_ID_JSON:
         cli->json = true;
         break;
     case CLI_ID_WAIT: {
-        uint64_t ms = cli_milliseconds(cli, "--wait", cli->value);
+        uint64_t ms = cli_milliseconds_max(cli, "--wait", cli->value, UINT32_MAX / 1000 - 1);
         /* 0 would mean "the default" to the library; the shortest wait is 1 ms. */
-        cli->wait_ms = ms > UINT32_MAX ? UINT32_MAX : ms ? (uint32_t)ms : 1;
+        cli->wait_ms = ms ? (uint32_t)ms : 1;
         break;
     }
+    case CLI_ID_OBSERVE:
+        cli->observe = true;
+        break;
     case CLI_ID_LEVEL:
         if (strcmp(cli->value, "durable") == 0)
             cli->level = ROOST_DURABLE;
@@ -210,11 +215,37 @@ bool cli_parse_number(const char *text, size_t size, uint64_t *ret_number)
     return true;
 }
 
-uint64_t cli_number(const struct cli *cli, const char *what, const char *text)
+static bool all_digits(const char *text, size_t size)
+{
+    size_t digits = 0;
+    while (digits < size && text[digits] >= '0' && text[digits] <= '9') digits++;
+    return size > 0 && digits == size;
+}
+
+uint64_t cli_number_max(const struct cli *cli, const char *what, const char *text, uint64_t max)
 {
     uint64_t number = 0;
-    if (!cli_parse_number(text, strlen(text), &number)) cli_usage(cli, "%s takes a whole number from 0, not \"%s\"", what, text);
+    if (!all_digits(text, strlen(text))) cli_usage(cli, "%s takes a whole number from 0, not \"%s\"", what, text);
+    if (!cli_parse_number(text, strlen(text), &number) || number > max)
+        cli_usage(cli, "%s is too large: %s; at most %" PRIu64, what, text, max);
     return number;
+}
+
+uint64_t cli_number(const struct cli *cli, const char *what, const char *text)
+{
+    return cli_number_max(cli, what, text, UINT64_MAX);
+}
+
+int64_t cli_signed(const struct cli *cli, const char *what, const char *text)
+{
+    bool negative = *text == '-';
+    const char *digits = text + negative;
+    uint64_t number = 0;
+    if (!all_digits(digits, strlen(digits))) cli_usage(cli, "%s takes a whole number, not \"%s\"", what, text);
+    if (!cli_parse_number(digits, strlen(digits), &number) || number > INT64_MAX)
+        cli_usage(cli, "%s is too %s: %s; at %s %s%" PRId64, what, negative ? "small" : "large", text,
+                  negative ? "least" : "most", negative ? "-" : "", INT64_MAX);
+    return negative ? -(int64_t)number : (int64_t)number;
 }
 
 roost_id cli_memory_id(const struct cli *cli, const char *text)
@@ -246,17 +277,20 @@ uint64_t cli_size(const struct cli *cli, const char *what, const char *text)
         break;
     }
     uint64_t number = 0;
-    if (!cli_parse_number(text, shift ? size - 1 : size, &number) || number > UINT64_MAX >> shift)
-        cli_usage(cli, "%s takes a size like 65536, 64K, 16M or 1G, not \"%s\"", what, text);
+    size_t digits = shift ? size - 1 : size;
+    if (!all_digits(text, digits)) cli_usage(cli, "%s takes a size like 65536, 64K, 16M or 1G, not \"%s\"", what, text);
+    if (!cli_parse_number(text, digits, &number) || number > UINT64_MAX >> shift)
+        cli_usage(cli, "%s is too large: %s; at most 1G", what, text); /* of all sizes that are asked for */
     return number << shift;
 }
 
-uint64_t cli_milliseconds(const struct cli *cli, const char *what, const char *text)
+uint64_t cli_milliseconds_max(const struct cli *cli, const char *what, const char *text, uint64_t seconds_max)
 {
     const char *point = strchr(text, '.');
     uint64_t seconds = 0, thousandths = 0;
     size_t whole = point ? (size_t)(point - text) : strlen(text);
-    bool good = (whole == 0 && point && point[1]) || cli_parse_number(text, whole, &seconds);
+    bool good = (whole == 0 && point && point[1]) || all_digits(text, whole);
+    bool fits = !good || whole == 0 || cli_parse_number(text, whole, &seconds);
     if (good && point && point[1]) {
         uint64_t scale = 100;
         for (const char *digit = point + 1; *digit; digit++) {
@@ -265,9 +299,15 @@ uint64_t cli_milliseconds(const struct cli *cli, const char *what, const char *t
             scale /= 10;
         }
     }
-    if (!good || seconds > UINT32_MAX) /* 136 years: beyond it is a mistake, and the sums stay in range */
-        cli_usage(cli, "%s takes seconds, like 10 or 0.5, not \"%s\"", what, text);
+    if (!good) cli_usage(cli, "%s takes seconds, like 10 or 0.5, not \"%s\"", what, text);
+    if (!fits || seconds > seconds_max)
+        cli_usage(cli, "%s is too large: %s; at most %" PRIu64 " seconds", what, text, seconds_max);
     return seconds * 1000 + thousandths;
+}
+
+uint64_t cli_milliseconds(const struct cli *cli, const char *what, const char *text)
+{
+    return cli_milliseconds_max(cli, what, text, UINT32_MAX); /* 136 years: beyond it is a mistake, and the sums stay in range */
 }
 
 /* ---- Help -------------------------------------------------------------------------------------------------------- */
@@ -299,7 +339,7 @@ void cli_exit_codes_line(void)
 {
     printf("\nExit codes: ");
     put_wrapped("0 done, 1 failed, 2 bad usage or input, 3 not found, 4 conflict, 5 corrupt, 6 timed out, "
-                "7 no usable root, 8 no space, 9 not permitted; more: `roost help exit-codes`",
+                "7 no usable root, 8 no space, 9 not permitted, 10 not applied; more: `roost help exit-codes`",
                 12);
 }
 

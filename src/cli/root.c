@@ -21,13 +21,19 @@ static char *join(const char *directory, const char *name)
     return asprintf(&path, "%s%s%s", directory, slash, name) < 0 ? NULL : path;
 }
 
+static bool is_link(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) == 0 && S_ISLNK(status.st_mode);
+}
+
 /* The nearest .roost at or above the current directory, as git looks for .git; NULL if there is none. */
 static char *nearest_root(void)
 {
     char *directory = getcwd(NULL, 0);
     while (directory) {
         char *path = join(directory, ".roost");
-        if (path && is_directory(path)) {
+        if (path && (is_directory(path) || is_link(path))) {
             free(directory);
             return path;
         }
@@ -40,30 +46,90 @@ static char *nearest_root(void)
     return NULL;
 }
 
-int cli_find_root(struct cli *cli)
+char *cli_resolve(const char *path, char *ret_problem, size_t problem_size)
+{
+    char *plain = strdup(path), target[4096];
+    if (!plain) {
+        snprintf(ret_problem, problem_size, "out of memory");
+        return NULL;
+    }
+    for (size_t size = strlen(plain); size > 1 && plain[size - 1] == '/'; size--) plain[size - 1] = '\0';
+    if (!is_link(plain)) {
+        free(plain);
+        return strdup(path);
+    }
+    char *resolved = realpath(plain, NULL);
+    if (!resolved) {
+        int error_number = errno;
+        ssize_t size = readlink(plain, target, sizeof target - 1);
+        target[size < 0 ? 0 : size] = '\0';
+        snprintf(ret_problem, problem_size, "%s is a symbolic link to %s: %s; %sgive the root's own path", plain,
+                 size < 0 ? "something" : target, error_number == ENOENT ? "there is no such folder" : strerror(error_number),
+                 error_number == ENOENT ? "make that folder, or " : "");
+    }
+    free(plain);
+    return resolved;
+}
+
+static int no_root_here(char *ret_problem, size_t problem_size)
+{
+    if (access("state.wal", F_OK) == 0)
+        snprintf(
+            ret_problem, problem_size,
+            "there is no .roost in this directory or above it, but this directory may be a root itself: name it with `roost -C . "
+            "...` or ROOST_ROOT");
+    else
+        snprintf(
+            ret_problem, problem_size,
+            "there is no root here: no .roost in this directory or above it; make one with `roost init`, or name one with -C "
+            "DIR or ROOST_ROOT");
+    return CLI_NO_ROOT;
+}
+
+int cli_locate_root(struct cli *cli, char *ret_problem, size_t problem_size)
 {
     const char *environment = getenv("ROOST_ROOT");
+    char *given;
     free(cli->root_path);
     cli->root_path = NULL;
     if (cli->directory) {
-        cli->root_path = strdup(cli->directory);
+        given = strdup(cli->directory);
         cli->root_found_by = "-C";
     } else if (environment && *environment) {
-        cli->root_path = strdup(environment);
+        given = strdup(environment);
         cli->root_found_by = "ROOST_ROOT";
     } else {
-        cli->root_path = nearest_root();
+        given = nearest_root();
         cli->root_found_by = "nearest .roost";
-        if (!cli->root_path) {
-            cli_say("there is no root here: no .roost in this directory or above it; make one with `roost init`, or "
-                    "name one with "
-                    "-C DIR or ROOST_ROOT");
-            return CLI_NO_ROOT;
-        }
+        if (!given) return no_root_here(ret_problem, problem_size);
     }
-    if (cli->root_path) return CLI_OK;
-    cli_say("out of memory");
-    return CLI_FAILED;
+    snprintf(ret_problem, problem_size, "out of memory");
+    if (given) cli->root_path = cli_resolve(given, ret_problem, problem_size);
+    free(given);
+    return cli->root_path ? CLI_OK : CLI_NO_ROOT;
+}
+
+int cli_find_root(struct cli *cli)
+{
+    char what[4096 + 256];
+    int code = cli_locate_root(cli, what, sizeof what);
+    if (code) cli_say("%s", what);
+    return code;
+}
+
+static bool found_by_environment(const struct cli *cli) { return strcmp(cli->root_found_by, "ROOST_ROOT") == 0; }
+
+void cli_no_root(const struct cli *cli, char *ret_problem, size_t problem_size)
+{
+    const char *path = cli->root_path, *named = found_by_environment(cli) ? ", which ROOST_ROOT names" : "";
+    char *inner = join(path, ".roost"), quoted[CLI_QUOTED_SIZE];
+    if (inner && is_directory(inner))
+        snprintf(ret_problem, problem_size, "%s is not a root%s, but %s may be one: name that with -C or ROOST_ROOT", path, named,
+                 inner);
+    else
+        snprintf(ret_problem, problem_size, "there is no %s %s%s; `roost -C %s init` makes a root there",
+                 is_directory(path) ? "root in" : "folder", path, named, cli_quoted(path, quoted));
+    free(inner);
 }
 
 /* Reading works without the right to write: then we watch from outside, as an observer. */
@@ -80,24 +146,28 @@ int cli_try_open(struct cli *cli, enum cli_purpose purpose)
     struct roost_options options = ROOST_OPTIONS_INIT;
     options.wait_ms = cli->wait_ms;
     options.level = cli->level;
-    cli->observing = purpose == CLI_READING && !may_write(cli->root_path);
+    cli->observing = cli->observe || (purpose == CLI_READING && !may_write(cli->root_path));
     if (cli->observing) options.flags |= ROOST_OPEN_OBSERVE;
     return roost_open(cli->root_path, &options, &cli->root);
 }
 
 int cli_open(struct cli *cli, enum cli_purpose purpose)
 {
+    if (cli->observe && purpose == CLI_WRITING) {
+        cli_say("%s needs to write or to ask the writer, and --observe only looks: leave --observe out", cli->command->name);
+        return CLI_NOT_ALLOWED;
+    }
     int code = cli_find_root(cli);
     if (code) return code;
     int error = cli_try_open(cli, purpose);
     if (error >= 0) return CLI_OK;
-    char *inner = error == ROOST_ENOROOT ? join(cli->root_path, ".roost") : NULL;
-    if (inner && is_directory(inner))
-        cli_say("%s is not a root, but %s may be one: name that with -C or ROOST_ROOT", cli->root_path, inner);
-    else
-        cli_fail(error, NULL);
-    free(inner);
-    return cli_exit_code(error);
+    if (error == ROOST_ENOROOT) {
+        char what[3 * 4096];
+        cli_no_root(cli, what, sizeof what);
+        cli_say("%s", what);
+        return CLI_NO_ROOT;
+    }
+    return found_by_environment(cli) ? cli_fail(error, "the root that ROOST_ROOT names") : cli_fail(error, NULL);
 }
 
 struct roost_write cli_write_options(const struct cli *cli)

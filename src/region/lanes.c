@@ -230,14 +230,14 @@ int rst_lane_take(const struct rst_region *region, uint32_t slot, uint64_t after
         struct rst_lane_entry *entry = entry_of(lane, sequence);
         uint64_t word = rst_load_u64(&entry->word); /* pairs with the store in rst_lane_submit */
         if (word >> 3 != sequence) return 0;
-        if ((word & 7) == RST_LANE_CANCELLED) {
-            /* Nobody answers it; with all before it answered it is behind us. */
+        enum rst_lane_state state = word & 7;
+        if (state == RST_LANE_CANCELLED || state == RST_LANE_EMPTY || state == RST_LANE_DONE) {
+            /* Nobody answers it; with all before it answered it is behind us. (Its writer may have died between DONE and consumed.) */
             if (rst_load_u64(&lane->consumed) + 1 == sequence) rst_store_seq_u64(&lane->consumed, sequence);
             continue;
         }
-        if ((word & 7) == RST_LANE_EMPTY || (word & 7) == RST_LANE_DONE) continue;
         /* A predecessor may have died after TAKEN: then it is ours to do. */
-        if ((word & 7) == RST_LANE_SUBMITTED && !rst_cas_u64(&entry->word, word, word_of(sequence, RST_LANE_TAKEN))) {
+        if (state == RST_LANE_SUBMITTED && !rst_cas_u64(&entry->word, word, word_of(sequence, RST_LANE_TAKEN))) {
             sequence--;
             continue;
         }
@@ -295,8 +295,8 @@ bool rst_lane_waiting(const struct rst_region *region, uint32_t slot)
     for (uint64_t sequence = consumed + 1; sequence <= submitted && sequence <= consumed + RST_LANE_ENTRY_COUNT; sequence++) {
         uint64_t word = rst_load_u64(&entry_of(lane, sequence)->word);
         enum rst_lane_state state = word & 7;
-        if (word >> 3 == sequence && (state == RST_LANE_SUBMITTED || state == RST_LANE_TAKEN || state == RST_LANE_CANCELLED))
-            return true;
+        if (word >> 3 != sequence) return false; /* rst_lane_take goes no further either */
+        if (state == RST_LANE_SUBMITTED || state == RST_LANE_TAKEN || state == RST_LANE_CANCELLED) return true;
     }
     return false;
 }
