@@ -179,6 +179,19 @@ static void rest_asks_a_holder_to_let_go(void)
     mp_close(root);
 }
 
+/* Whoever serves another's writes and has none of its own lets that one have the role, however busy it is kept. */
+static void serving_others_does_not_keep_the_role(void)
+{
+    enum { IDLE_MS = 200 };
+    roost_root *idle = mp_open_with(0, 20000, IDLE_MS), *busy = mp_open();
+    mp_append(idle, "its last work");
+    int64_t began = mp_now_ns(), deadline = began + 20 * IDLE_MS * INT64_C(1000000);
+    while (!mp_stats(busy).own_role && mp_now_ns() < deadline) mp_append(busy, "served by the other");
+    CHECK(mp_stats(busy).own_role);
+    mp_close(idle);
+    mp_close(busy);
+}
+
 /* ---- fork ---- */
 
 static int live_on(void *argument)
@@ -380,6 +393,7 @@ int main(int argc, char **argv)
         {"a_stopped_holder_leaves_receipts_that_settle_once", a_stopped_holder_leaves_receipts_that_settle_once},
         {"care_does_not_wait_for_a_stopped_holder", care_does_not_wait_for_a_stopped_holder},
         {"the_role_goes_back_and_forth_without_a_takeover", the_role_goes_back_and_forth_without_a_takeover},
+        {"serving_others_does_not_keep_the_role", serving_others_does_not_keep_the_role},
         {"rest_asks_a_holder_to_let_go", rest_asks_a_holder_to_let_go},
         {"a_fork_leaves_the_parent_alone", a_fork_leaves_the_parent_alone},
         {"a_killed_parent_frees_the_role_though_its_child_lives", a_killed_parent_frees_the_role_though_its_child_lives},

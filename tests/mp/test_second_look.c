@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * mp/test_second_look.c: who lets the role go looks at the lanes once more (R16). The moment is made, not hoped for: the holder's last
  * sync before it lets go is where somebody else submits, who sees the role held and goes to sleep. Without the second look nobody
- * serves him. (The only test here that looks inside: it puts its own fdatasync into the table of system calls.) */
+ * serves him. (It looks inside, as test_rules.c does: its own fdatasync is put into the table of system calls.) */
 #include "mp/mp.h"
 #include "os/os.h"
 
