@@ -28,6 +28,7 @@ enum {
     SECOND_POINTS = 12, /* at so many of its operations, about */
     PRINTED_MAX = 20,
     IMAGE_SECONDS_MAX = 60,
+    NOISE = 100, /* of 1000 transfers are cut short, of 1000 calls interrupted, in some runs and images */
 };
 
 struct disaster_point {
@@ -91,6 +92,7 @@ static void on_violation(struct flock *flock)
     if (world.printed++ >= PRINTED_MAX) return;
     printf("violation%s%s: %s\n", sim_strategy(flock->sim)[0] ? ", " : "", sim_strategy(flock->sim), oracle_reason());
     print_path(stdout);
+    if (world.only[1].at) oracle_print(flock->oracle, stdout);
     fflush(stdout);
 }
 
@@ -194,6 +196,7 @@ static void try_image(struct session *from, enum disaster disaster, uint64_t see
     sim_use(sim);
     begin_session(session, sim);
     sim_set_idle(sim, serve_others, session);
+    sim_set_noise(sim, seed % 16 == 5 ? NOISE : 0, seed % 16 == 5 ? NOISE : 0);
     bool again = depth < DEPTH_MAX && (world.only[depth + 1].at || (!world.only[1].at && mix(seed, 7) % SECOND_EVERY == 0));
     if (again) {
         session->stride = world.only[depth + 1].at ? 1 : 3 + mix(seed, 8) % SECOND_POINTS;
@@ -249,6 +252,7 @@ static struct session *new_session(const struct workload *workload, uint64_t ran
     world.depth = 0;
     world.path[0].at = 0;
     workload_region_kind = world.region_kind;
+    workload_seed = mix(world.base, world.region_kind);
     struct sim *sim = sim_create_sized(mix(world.base, 1), RESERVE);
     sim_use(sim);
     begin_session(&session, sim);
@@ -261,6 +265,7 @@ static struct session *new_session(const struct workload *workload, uint64_t ran
         flock_complain(&session.flock);
     }
     if (workload->prepare) workload->prepare(&session.flock);
+    if (mix(world.base, 12) % 4 == 0) sim_set_noise(sim, NOISE, NOISE);
     return &session;
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * crash/fail_nth.c: every operation of the system fails once.
+ * crash/fail_nth.c: every operation of the system, and every allocation of the library, fails once (faults.h).
  *
- * For each N the Nth operation of a workload answers an error and does nothing; the calls may fail then, but nothing may crash, a call
- * that said that nothing happened must be right, and everything acknowledged must be found: by the handles that are open, by who opens the
- * root after they closed, and after a power cut (at level durable). Failed syncs behave as ext4's, XFS' and btrfs' do.
+ * For each N the Nth of a workload answers an error and does nothing, alone or with all that follow; the calls may fail then, but nothing
+ * may crash or leak, a call that said that nothing happened must be right, and everything acknowledged must be found: by the handles that
+ * are open, by who opens the root after they closed, and after a power cut (at level durable). Failed syncs behave as ext4's, XFS' and
+ * btrfs' do.
  *
  *     fail_nth [--workload W] [--at N] [-v] */
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "faults.h"
 #include "os/os.h"
 #include "workloads.h"
 
@@ -92,10 +94,11 @@ static void look_after_power_loss(const struct flock *from, uint64_t seed)
     sim_use(from->sim);
 }
 
-/* One run. Returns how many operations it had. */
+/* One run. Returns how many of what fails it had. */
 static uint64_t run(uint64_t at)
 {
     static struct oracle oracle;
+    uint64_t outstanding = faults_outstanding();
     memset(&oracle, 0, sizeof oracle);
     struct flock flock = {.sim = sim_create_sized(at + 1, RESERVE), .oracle = &oracle, .violated = on_violation};
     now.at = at;
@@ -105,14 +108,13 @@ static uint64_t run(uint64_t at)
     workload_region_kind = now.region_kind;
     if (!now.workload->create) RST_CHECK(make_root(now.region_kind, now.workload->arena_size) == 0);
     if (now.workload->prepare) now.workload->prepare(&flock);
-    sim_reset_operation_count(flock.sim);
     sim_set_sync_failure(flock.sim, now.flavour);
     flock.tolerant = at != 0;
-    if (at) sim_fail_at(flock.sim, at, now.error, now.persistent);
+    faults_begin(flock.sim, at, now.error, now.persistent);
     now.workload->run(&flock);
     if (now.workload->finish) now.workload->finish(&flock);
-    uint64_t count = sim_operation_count(flock.sim);
-    sim_fail_at(flock.sim, 0, 0, false);
+    uint64_t count = faults_count(flock.sim);
+    faults_end(flock.sim);
     flock.tolerant = false;
     if (at) {
         for (uint64_t i = 0; i < POWER_LOSSES; i++) look_after_power_loss(&flock, at * 7 + i);
@@ -141,6 +143,10 @@ static uint64_t run(uint64_t at)
     }
     close_all(&flock);
     sim_destroy(flock.sim);
+    if (faults_outstanding() != outstanding && !flock.ended) {
+        oracle_complain("%llu allocations were never freed", (unsigned long long)(faults_outstanding() - outstanding));
+        on_violation(&flock);
+    }
     return count;
 }
 
@@ -152,9 +158,8 @@ static void try_workload(const struct workload *workload, uint64_t only)
     /* Long ones repeat themselves. */
     uint64_t stride = only ? 1 : 1 + count / 300;
     for (uint64_t at = only ? only : 1; at <= (only ? only : count); at += stride) {
-        static const int errors[] = {EIO, ENOSPC, ENOMEM};
-        for (unsigned i = 0; i < RST_COUNT_OF(errors) * 2; i++) {
-            now.error = errors[i / 2];
+        for (unsigned i = 0; faults_errors[i / 2]; i++) {
+            now.error = faults_errors[i / 2];
             now.persistent = i & 1;
             now.flavour = SIM_SYNC_EXT4 + (at + i) % 3;
             alarm(60);
@@ -163,8 +168,8 @@ static void try_workload(const struct workload *workload, uint64_t only)
         }
     }
     if (now.verbose)
-        printf("%-18s %-4s %5llu operations %6llu cases %4llu violations\n", workload->name,
-               now.region_kind == ROOST_REGION_FILE ? "file" : "shm", (unsigned long long)count,
+        printf("%-18s %-4s %5llu %s %6llu cases %4llu violations\n", workload->name,
+               now.region_kind == ROOST_REGION_FILE ? "file" : "shm", (unsigned long long)count, faults_what,
                (unsigned long long)(now.cases - cases), (unsigned long long)(now.violations - violations));
     fflush(stdout);
 }
@@ -189,7 +194,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < workload_count; i++)
         for (now.region_kind = ROOST_REGION_SHM; now.region_kind <= ROOST_REGION_FILE; now.region_kind++)
             if (!name || strcmp(name, workloads[i].name) == 0) try_workload(&workloads[i], only);
-    printf("%u workloads, %llu cases, %llu violations\n", workload_count, (unsigned long long)now.cases,
-           (unsigned long long)now.violations);
+    printf("%u workloads, %llu cases of failing %s, %llu violations\n", workload_count, (unsigned long long)now.cases,
+           faults_what, (unsigned long long)now.violations);
     return now.violations ? 1 : 0;
 }

@@ -78,7 +78,8 @@ void flock_close(struct flock *flock, int member)
     sim_process_use(flock->sim, flock->members[member].process);
     /* Where writing stopped, a state that could not be stored goes with the region. */
     if (rst_engine_region(root->engine)->header->broken) flock->oracle->states_lost = true;
-    right(flock, "roost_close", roost_close(root), 0);
+    right(flock, "closing", rst_engine_close(root->engine), 0);
+    free(root);
 }
 
 /* The handle's memory stays lost, as a dead process's would. What it had submitted may be committed later, or never. */
@@ -245,25 +246,27 @@ void flock_publish(struct flock *flock, int member, const char *name, uint32_t l
 }
 
 /* Two memories, a key, a stream's entry and, unless 0, a forget: one commit. */
-static roost_batch *make_batch(struct flock *flock, uint64_t forget)
+static int make_batch(struct flock *flock, uint64_t forget, roost_batch **ret_batch)
 {
     struct oracle *oracle = flock->oracle;
-    roost_batch *batch;
-    RST_CHECK(roost_batch_open(&batch) == 0);
+    int err = roost_batch_open(ret_batch);
+    if (err) return err;
+    roost_batch *batch = *ret_batch;
     for (int i = 0; i < 2; i++) {
         struct roost_memory memory = ROOST_MEMORY_INIT;
         memory.text = bytes_of(oracle_change(oracle, CHANGE_MEMORY, "", 150));
-        RST_CHECK(roost_batch_append(batch, &memory) == 0);
+        if (!err) err = roost_batch_append(batch, &memory);
         if (i) break;
-        RST_CHECK(roost_batch_kv_set(batch, roost_text("batched"), bytes_of(oracle_change(oracle, CHANGE_SET, "batched", 40)),
-                                     NULL) == 0);
-        RST_CHECK(roost_batch_stream_append(batch, roost_text("stream"),
-                                            bytes_of(oracle_change(oracle, CHANGE_STREAM, "stream", 60))) == 0);
+        struct roost_bytes value = bytes_of(oracle_change(oracle, CHANGE_SET, "batched", 40));
+        if (!err) err = roost_batch_kv_set(batch, roost_text("batched"), value, NULL);
+        struct roost_bytes entry = bytes_of(oracle_change(oracle, CHANGE_STREAM, "stream", 60));
+        if (!err) err = roost_batch_stream_append(batch, roost_text("stream"), entry);
         if (!forget) continue;
         oracle_change(oracle, CHANGE_FORGET, "", 0)->number = forget;
-        RST_CHECK(roost_batch_forget(batch, forget) == 0);
+        if (!err) err = roost_batch_forget(batch, forget);
     }
-    return batch;
+    if (err) roost_batch_free(batch);
+    return err;
 }
 
 void flock_batch(struct flock *flock, int member, uint64_t forget, uint32_t level)
@@ -272,11 +275,13 @@ void flock_batch(struct flock *flock, int member, uint64_t forget, uint32_t leve
     if (!root) return;
     uint32_t step = flock->oracle->step_count;
     oracle_intend(flock->oracle, level);
-    roost_batch *batch = make_batch(flock, forget);
+    roost_batch *batch;
+    int err = make_batch(flock, forget, &batch);
+    if (!right(flock, "making a batch", err, 0)) return;
     struct roost_write write = at_level(level);
     struct roost_receipt receipt;
     uint64_t numbers[8];
-    int err = roost_batch_commit(root, batch, &write, numbers, &receipt);
+    err = roost_batch_commit(root, batch, &write, numbers, &receipt);
     roost_batch_free(batch);
     if (right(flock, "roost_batch_commit", err, 0)) acknowledge(flock, step, receipt.lsn, numbers);
 }
@@ -287,9 +292,11 @@ void flock_submit(struct flock *flock, int member, uint32_t level)
     if (!root) return;
     uint32_t step = flock->oracle->step_count;
     oracle_intend(flock->oracle, level)->floats = true;
-    roost_batch *batch = make_batch(flock, 0);
+    roost_batch *batch;
+    int err = make_batch(flock, 0, &batch);
+    if (!right(flock, "making a batch", err, 0)) return;
     struct roost_write write = at_level(level);
-    int err = roost_submit(root, batch, &write, (void *)(uintptr_t)step, NULL);
+    err = roost_submit(root, batch, &write, (void *)(uintptr_t)step, NULL);
     roost_batch_free(batch);
     if (err && flock->tolerant) oracle_withdraw(&flock->oracle->steps[step]);
     right(flock, "roost_submit", err, 0);
@@ -327,6 +334,49 @@ void flock_compare(struct flock *flock, int member, enum disaster disaster, bool
     if (err < 0) flock_complain(flock);
 }
 
+static void note_finding(void *user, int error, const char *file, uint64_t offset, const char *detail)
+{
+    (void)user;
+    oracle_complain("roost_check: %s %s at %llu: %s", roost_error_name(error), file, (unsigned long long)offset, detail);
+}
+
+static void watch_a_little(struct flock *flock, roost_root *root)
+{
+    static const struct roost_topic topics[] = {
+        {ROOST_TOPIC_STATES, 0, {NULL, 0}}, {ROOST_TOPIC_COMMITS, 0, {NULL, 0}}, {ROOST_TOPIC_GENERATION, 0, {NULL, 0}}};
+    roost_watch *watch;
+    int err = roost_watch_open(root, topics, RST_COUNT_OF(topics), &watch);
+    if (!right(flock, "roost_watch_open", err, 0)) return;
+    int found = 1;
+    for (int i = 0; i < 4 && found == 1; i++) {
+        struct roost_event event = ROOST_EVENT_INIT;
+        found = roost_watch_wait(watch, 0, &event);
+    }
+    if (found < 0) right(flock, "roost_watch_wait", found, 0);
+    roost_watch_close(watch);
+}
+
+void flock_read(struct flock *flock, int member)
+{
+    static struct oracle oracle;
+    roost_root *root = begin(flock, member);
+    if (!root) return;
+    oracle = *flock->oracle;
+    if (oracle_compare(&oracle, root, DISASTER_NONE, true) < 0 && !(flock->tolerant && oracle_call_failed()))
+        flock_complain(flock);
+    struct roost_stats stats = ROOST_STATS_INIT;
+    right(flock, "roost_stats", roost_stats(root, &stats), 0);
+    watch_a_little(flock, root);
+    struct roost_query query = ROOST_QUERY_INIT;
+    roost_hits *hits;
+    query.text = roost_text("uniq* \"of words\" -nothing");
+    if (right(flock, "roost_search", roost_search(root, &query, &hits), 0)) roost_hits_close(hits);
+    struct roost_location location = ROOST_LOCATION_INIT;
+    right(flock, "roost_locate", roost_locate(root, 1, &location), 0);
+    int found = roost_check(root, note_finding, NULL);
+    if (found < 0) right(flock, "roost_check", found, 0);
+}
+
 void flock_observe(struct flock *flock, enum disaster disaster)
 {
     static struct oracle oracle; /* what it learns by looking is not for those who come after */
@@ -361,12 +411,6 @@ void flock_settle_orphan(struct flock *flock, int member)
     oracle_complain("a dead process's write is %s, and roost_settle says %s (%s)", there ? "there" : "not there",
                     roost_error_name(err), roost_error_detail());
     flock_complain(flock);
-}
-
-static void note_finding(void *user, int error, const char *file, uint64_t offset, const char *detail)
-{
-    (void)user;
-    oracle_complain("roost_check: %s %s at %llu: %s", roost_error_name(error), file, (unsigned long long)offset, detail);
 }
 
 void flock_check(struct flock *flock, int member)

@@ -49,6 +49,8 @@ typedef int (*flock_request_fn)(roost_root *root);
 void flock_request(struct flock *flock, int member, flock_request_fn request, const char *name);
 /* Compares what this member shows, with hooks off. */
 void flock_compare(struct flock *flock, int member, enum disaster disaster, bool search);
+/* Everything that reads and watches. Where calls may fail they tell the truth or an error. */
+void flock_read(struct flock *flock, int member);
 /* An observer comes before anybody who may write: it sees what they will (flock_compare), or is told that they must come first. */
 void flock_observe(struct flock *flock, enum disaster disaster);
 /* What the dead member's last call became: the answer must fit what is there (exactly once). After flock_compare. */

@@ -12,7 +12,9 @@
 #include "os/os.h"
 
 static char reason[1024];
+static bool call_failed;
 const char *oracle_reason(void) { return reason; }
+bool oracle_call_failed(void) { return call_failed; }
 
 int oracle_complain(const char *format, ...)
 {
@@ -128,6 +130,22 @@ struct publish *oracle_publish(struct oracle *oracle, const char *name, bool dur
     return publish;
 }
 
+void oracle_print(const struct oracle *oracle, FILE *to)
+{
+    static const char *const kinds[] = {"", "memory", "forget", "set", "delete", "stream"};
+    for (uint32_t i = 0; i < oracle->step_count; i++) {
+        const struct step *step = &oracle->steps[i];
+        fprintf(to, "    step %u, %s, %s%s:", i, step->level == ROOST_DURABLE ? "durable" : "process",
+                step->status == STEP_ACKNOWLEDGED ? "acknowledged" : "open", step->floats ? ", floats" : "");
+        for (uint32_t c = step->change_first; c < step->change_first + step->change_count; c++) {
+            const struct change *change = &oracle->changes[c];
+            fprintf(to, " %s \"%s\" %u bytes (uniq%u) number %llu lsn %llu;", kinds[change->kind], change->name, change->size,
+                    change->serial, (unsigned long long)change->number, (unsigned long long)change->lsn);
+        }
+        fprintf(to, "\n");
+    }
+}
+
 /* ---- what a list of steps makes ---- */
 
 struct thing { /* a memory, a key or a stream's entry; found or expected */
@@ -216,6 +234,7 @@ static void paint_steps(struct picture *picture, struct oracle *oracle, const ui
 
 static int failed(const char *call, int err)
 {
+    call_failed = true;
     return oracle_complain("%s: %s (%s)", call, roost_error_name(err), roost_error_detail());
 }
 
@@ -450,6 +469,27 @@ static bool try_orders(struct orders *orders)
     return false;
 }
 
+static uint64_t lsn_of(const struct oracle *oracle, const struct step *step)
+{
+    uint64_t lsn = 0;
+    for (uint32_t c = step->change_first; c < step->change_first + step->change_count; c++)
+        if (oracle->changes[c].lsn > lsn) lsn = oracle->changes[c].lsn;
+    return lsn;
+}
+
+/* A step that floated was put at the first place that fits what is seen; its LSN says which one it really has, and that matters when a
+ * power cut brings back what a later step had taken away. */
+static void sort_by_lsn(struct oracle *oracle)
+{
+    for (uint32_t i = 1; i < oracle->step_count; i++)
+        for (uint32_t at = i; at > 0; at--) {
+            struct step before = oracle->steps[at - 1], after = oracle->steps[at];
+            if (!lsn_of(oracle, &after) || lsn_of(oracle, &before) <= lsn_of(oracle, &after)) break;
+            oracle->steps[at - 1] = after;
+            oracle->steps[at] = before;
+        }
+}
+
 /* The oracle learns what happened: the steps that are there, in their order, with the numbers that they were given. */
 static void settle(struct orders *orders)
 {
@@ -476,6 +516,7 @@ static void settle(struct orders *orders)
     }
     memcpy(oracle->steps, steps, orders->count * sizeof *steps);
     oracle->step_count = orders->count;
+    sort_by_lsn(oracle);
 }
 
 static int search_one(roost_root *root, uint32_t serial, uint64_t expected_id)
@@ -578,6 +619,7 @@ int oracle_compare(struct oracle *oracle, roost_root *root, enum disaster disast
     static struct picture found, expected;
     static struct orders orders;
     orders = (struct orders){.oracle = oracle, .disaster = disaster, .found = &found, .expected = &expected};
+    call_failed = false;
     int err = look(root, &found);
     if (err) return err;
     if (!try_orders(&orders)) {

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <roost/roost.h>
 
@@ -64,6 +65,9 @@ enum disaster { DISASTER_NONE, DISASTER_PROCESSES, DISASTER_POWER };
  * open steps happened (later disasters of the same kind must keep what was seen now). Else: the reason in oracle_reason(). */
 int oracle_compare(struct oracle *oracle, roost_root *root, enum disaster disaster, bool search);
 const char *oracle_reason(void);
+/* Did the last comparison end because a call of Roost failed, not because it told something else? */
+bool oracle_call_failed(void);
+void oracle_print(const struct oracle *oracle, FILE *to);                           /* the steps, and what is known of them */
 int oracle_complain(const char *format, ...) __attribute__((format(printf, 1, 2))); /* sets the reason; -1 */
 
 #endif

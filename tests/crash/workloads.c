@@ -9,6 +9,7 @@ enum { D = ROOST_DURABLE, P = ROOST_PROCESS };
 #define ANY UINT64_MAX
 
 uint32_t workload_region_kind;
+uint64_t workload_seed = 1;
 
 int make_root(uint32_t region_kind, uint64_t arena_size)
 {
@@ -246,6 +247,17 @@ static void run_mixed(struct flock *f)
     flock_publish(f, 0, "ada", D);
 }
 
+static void run_reading(struct flock *f)
+{
+    flock_append(f, 0, "", 100, D);
+    flock_stream(f, 0, "s", 100, P);
+    flock_publish(f, 0, "ada", P);
+    flock_read(f, 0);
+    flock_request(f, 0, roost_checkpoint, "roost_checkpoint");
+    flock_append(f, 0, "named", 300, P);
+    flock_read(f, 0);
+}
+
 static void run_create(struct flock *f)
 {
     int err = make_root(workload_region_kind, 0);
@@ -330,6 +342,132 @@ static void finish_client_death(struct flock *f)
     flock_close(f, 0);
 }
 
+/* ---- made up from a seed ---- */
+
+enum { MADE_UP_STEPS = 14, MADE_UP_IDS = 16 };
+struct made_up {
+    struct flock *flock;
+    uint64_t random;
+    uint64_t ids[MADE_UP_IDS], versions[3];
+    uint32_t id_count;
+};
+
+static uint32_t draw(struct made_up *m, uint32_t below)
+{
+    m->random += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t x = m->random;
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (uint32_t)((x ^ x >> 31) % below);
+}
+
+static uint64_t an_id(struct made_up *m)
+{
+    if (!m->id_count) return 0;
+    uint32_t at = draw(m, m->id_count);
+    uint64_t id = m->ids[at];
+    m->ids[at] = m->ids[--m->id_count];
+    return id;
+}
+
+static void append_something(struct made_up *m, int member, uint32_t level)
+{
+    static const uint32_t sizes[] = {60, 60, 60, 300, 300, 5000, 9000, 70000};
+    uint32_t size = sizes[draw(m, RST_COUNT_OF(sizes))];
+    if (draw(m, 4) == 0) {
+        flock_append(m->flock, member, "named", size, level);
+        return;
+    }
+    uint64_t id = flock_append(m->flock, member, "", size, level);
+    if (id && m->id_count < MADE_UP_IDS) m->ids[m->id_count++] = id;
+}
+
+static void change_a_key(struct made_up *m, int member, uint32_t level)
+{
+    static const char *const names[] = {"a", "b", "c"};
+    uint32_t at = draw(m, RST_COUNT_OF(names)), how = draw(m, 4);
+    if (how == 0 && m->versions[at]) {
+        flock_delete(m->flock, member, names[at], level);
+        m->versions[at] = 0;
+    } else if (how == 1) {
+        flock_set(m->flock, member, names[at], 40, m->versions[at] + 1000, 0, level, ROOST_EMISMATCH);
+    } else {
+        m->versions[at] =
+            flock_set(m->flock, member, names[at], 20 + draw(m, 2000), how == 2 ? m->versions[at] : ANY, 0, level, 0);
+    }
+}
+
+static void care_somehow(struct made_up *m, int member)
+{
+    static const struct {
+        flock_request_fn request;
+        const char *name;
+    } cares[] = {{roost_checkpoint, "roost_checkpoint"},
+                 {roost_checkpoint, "roost_checkpoint"},
+                 {roost_rebuild, "roost_rebuild"},
+                 {roost_sync, "roost_sync"},
+                 {roost_rest, "roost_rest"},
+                 {roost_rest, "roost_rest"}};
+    uint32_t which = draw(m, RST_COUNT_OF(cares));
+    flock_request(m->flock, member, cares[which].request, cares[which].name);
+    for (int i = 0; i < MEMBER_MAX; i++) flock_serve(m->flock, i);
+}
+
+/* One step of member 0 or, with two actors, of member 1. */
+static void do_something(struct made_up *m, uint32_t actors)
+{
+    struct flock *f = m->flock;
+    int member = (int)draw(m, actors);
+    uint32_t level = draw(m, 2) ? D : P;
+    switch (draw(m, 12)) {
+    case 0:
+        flock_append_many(f, member, 1 + draw(m, 6), 100, level);
+        break;
+    case 1: {
+        uint64_t id = an_id(m);
+        if (id) flock_forget(f, member, id, level);
+        break;
+    }
+    case 2:
+    case 3:
+        change_a_key(m, member, level);
+        break;
+    case 4:
+        flock_stream(f, member, draw(m, 2) ? "s" : "t", 40 + draw(m, 400), level);
+        break;
+    case 5:
+        flock_publish(f, member, member ? "bob" : "ada", level);
+        break;
+    case 6:
+        flock_batch(f, member, an_id(m), level);
+        break;
+    case 7:
+    case 8:
+        care_somehow(m, member);
+        break;
+    case 9:
+        flock_close(f, member);
+        flock_open(f, member);
+        break;
+    default:
+        append_something(m, member, level);
+    }
+}
+
+static void run_made_up(struct flock *f)
+{
+    struct made_up m = {.flock = f, .random = workload_seed};
+    for (int i = 0; i < MADE_UP_STEPS && !f->ended; i++) do_something(&m, 2);
+}
+
+/* Only the member that is to be killed acts; the other one waits for an answer meanwhile. */
+static void run_made_up_takeover(struct flock *f)
+{
+    struct made_up m = {.flock = f, .random = workload_seed + 1};
+    flock_submit(f, 1, draw(&m, 2) ? D : P);
+    for (int i = 0; i < MADE_UP_STEPS && !f->ended; i++) do_something(&m, 1);
+}
+
 const struct workload workloads[] = {
     {"append", open_one, run_append, 16, 0, false, -1, NULL},
     {"append-process", open_one, run_append_process, 16, 0, false, -1, NULL},
@@ -351,9 +489,12 @@ const struct workload workloads[] = {
     {"submit", open_two, run_submit, 16, 0, false, -1, NULL},
     {"rebuild", open_with_some, run_rebuild, 12, 0, false, -1, NULL},
     {"mixed", open_with_some, run_mixed, 16, 0, false, -1, NULL},
+    {"reading", open_with_some, run_reading, 4, 0, false, -1, NULL},
     {"create", NULL, run_create, 8, 0, true, -1, NULL},
     {"takeover", prepare_takeover, run_takeover, 16, 0, false, 0, finish_takeover},
     {"takeover-closing", prepare_takeover, run_takeover_closing, 16, 0, false, 0, finish_takeover},
+    {"made-up", prepare_takeover, run_made_up, 16, 0, false, -1, NULL},
+    {"made-up-takeover", prepare_takeover, run_made_up_takeover, 16, 0, false, 0, finish_takeover},
     {"client-death", prepare_takeover, run_client_death, 16, 0, false, 1, finish_client_death},
 };
 const unsigned workload_count = RST_COUNT_OF(workloads);

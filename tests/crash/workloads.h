@@ -19,5 +19,6 @@ extern const struct workload workloads[];
 extern const unsigned workload_count;
 int make_root(uint32_t region_kind, uint64_t arena_size);
 extern uint32_t workload_region_kind; /* for the run that makes the root itself */
+extern uint64_t workload_seed;        /* of the runs that are made up */
 
 #endif
