@@ -196,6 +196,12 @@ static struct batch_op *op_at(const roost_batch *batch, size_t index)
     return (struct batch_op *)(void *)batch->ops.data + index;
 }
 
+/* A forget has none, and a batch of forgets no buffer for them. */
+static struct roost_bytes fields_of(const roost_batch *batch, const struct batch_op *op)
+{
+    return rst_bytes(op->fields_size ? batch->fields.data + op->fields_offset : NULL, op->fields_size);
+}
+
 static const void *payload_of(const roost_batch *batch, const struct batch_op *op)
 {
     return op->borrowed ? op->borrowed : batch->payloads.data + op->payload_offset;
@@ -243,7 +249,7 @@ static int encode(struct rst_engine *engine, const roost_batch *batch, const str
         int err = large ? put_into_extent(engine, batch, batch_op, write->wait_ms, &op) : 0;
         if (err) return err;
         rst_submission_add(
-            ret_submission, &op, rst_bytes(batch->fields.data + batch_op->fields_offset, batch_op->fields_size),
+            ret_submission, &op, fields_of(batch, batch_op),
             rst_bytes(large || !batch_op->payload_size ? NULL : payload_of(batch, batch_op), batch_op->payload_size));
     }
     return rst_submission_end(ret_submission, write->level);
@@ -267,7 +273,7 @@ static int explain(const roost_batch *batch, int err, const struct rst_outcome *
     if (index >= roost_batch_count(batch)) return err;
     const struct batch_op *op = op_at(batch, index);
     struct roost_bytes name = rst_bytes(NULL, 0);
-    struct roost_bytes fields = rst_bytes(batch->fields.data + op->fields_offset, op->fields_size);
+    struct roost_bytes fields = fields_of(batch, op);
     if (rst_fields_find(fields, RST_FIELD_KEY, &name) != 1) rst_fields_find(fields, RST_FIELD_NAME, &name);
     char where[48] = "";
     if (roost_batch_count(batch) > 1) snprintf(where, sizeof where, " (change %zu of the batch; nothing was applied)", index);

@@ -14,7 +14,7 @@ size_t rst_item_count(const struct rst_buffer *items) { return items->size / siz
 
 static void examine(struct rst_engine *engine, struct rst_item *item)
 {
-    const uint8_t *bytes = engine->taken.data + item->offset;
+    const uint8_t *bytes = item->size ? engine->taken.data + item->offset : NULL; /* damaged ones alone leave no buffer */
     if (!item->size || rst_submission_check(bytes, item->size) < 0) {
         item->answer.result = ROOST_ECORRUPT;
         return;

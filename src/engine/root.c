@@ -201,7 +201,9 @@ static int leave_last(struct rst_engine *engine)
  * next, does it. */
 static void finish_own_lane(struct rst_engine *engine)
 {
-    while (engine->slot >= 0 && rst_lane_waiting(rst_commit_region(engine), (uint32_t)engine->slot)) {
+    /* A commit takes at least one of them; where the region holds garbage it may take none. */
+    for (unsigned tries = 0; tries <= RST_LANE_ENTRY_COUNT; tries++) {
+        if (engine->slot < 0 || !rst_lane_waiting(rst_commit_region(engine), (uint32_t)engine->slot)) return;
         rst_region_ring(&rst_commit_region(engine)->header->doorbell.word);
         if (!rst_role_available(engine) || rst_role_take(engine) != 1 || rst_commit_waiting(engine) < 0) return;
     }

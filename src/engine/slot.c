@@ -17,15 +17,12 @@ static int drain_predecessor(struct rst_engine *engine, int64_t deadline)
 {
     while (rst_lane_waiting(rst_commit_region(engine), (uint32_t)engine->slot)) {
         int taken = rst_role_available(engine) ? rst_role_take(engine) : 0;
-        if (taken == 1) {
-            int err = rst_commit_waiting(engine);
-            if (err) return err;
-            continue;
-        }
         if (taken == ROOST_EAGAIN) return ROOST_ENOENT; /* another region */
-        if (taken < 0) return taken;
+        int err = taken == 1 ? rst_commit_waiting(engine) : taken;
+        if (err < 0) return err;
         if (rst_os->monotonic_time() >= deadline)
             return rst_fail(ROOST_ETIMEDOUT, "%s: a dead process's last writes could not be finished in time", engine->path);
+        if (taken == 1) continue;
         rst_region_ring(&rst_commit_region(engine)->header->doorbell.word);
         rst_os->sleep(1000000);
     }

@@ -44,7 +44,8 @@ static int help_or_wait(struct rst_engine *engine, struct rst_futex_wait complet
         pthread_mutex_unlock(&engine->commit_lock);
         if (err == ROOST_EAGAIN) return rst_engine_look_around(engine);
         if (err) return err;
-        if (taken == 1) return 0;
+        /* An answer may not have come all the same: this process met a limit of its own, or garbage lies in the lane. */
+        if (taken == 1 && rst_load_u32(completed.word) != completed.expected) return 0;
     }
     const struct rst_region *region = rst_engine_region(engine);
     if (rst_load_u32(completed.word) == completed.expected) {

@@ -362,8 +362,10 @@ void flock_read(struct flock *flock, int member)
     roost_root *root = begin(flock, member);
     if (!root) return;
     oracle = *flock->oracle;
+    sim_set_hook(flock->sim, NULL, NULL);
     if (oracle_compare(&oracle, root, DISASTER_NONE, true) < 0 && !(flock->tolerant && oracle_call_failed()))
         flock_complain(flock);
+    sim_set_hook(flock->sim, flock->hook, flock->hook_user);
     struct roost_stats stats = ROOST_STATS_INIT;
     right(flock, "roost_stats", roost_stats(root, &stats), 0);
     watch_a_little(flock, root);

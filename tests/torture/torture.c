@@ -709,7 +709,6 @@ static void start(struct child *child, bool writer, uint32_t index)
         close(probes[1]);
         pipe_out = notes[1];
         self = (uint32_t)(child - children);
-        signal(SIGPIPE, SIG_IGN);
         _exit(writer ? run_writer(index, child->life) : run_reader(index, probes[0]));
     }
     if (child->pid < 0) exit(2);
@@ -921,7 +920,7 @@ static void check_nothing_left(void)
     DIR *folder = opendir(path);
     for (struct dirent *entry; folder && (entry = readdir(folder));)
         if (entry->d_name[0] != '.' && strcmp(entry->d_name, "state.wal") && strcmp(entry->d_name, "blocks") &&
-            strcmp(entry->d_name, "index"))
+            strcmp(entry->d_name, "index") && strcmp(entry->d_name, "reserve"))
             violation("%s is left in the root", entry->d_name);
     if (folder) closedir(folder);
 }
@@ -1265,6 +1264,7 @@ static void run(int64_t began)
 
 int main(int argc, char **argv)
 {
+    signal(SIGPIPE, SIG_IGN); /* of children that were just killed */
     read_options(argc, argv);
     setvbuf(stdout, NULL, _IOLBF, 0);
     bool own_folder = !opt.root[0];
