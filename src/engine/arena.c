@@ -9,7 +9,7 @@ enum { STEP = 1 << 20 };
 static int make_real(struct rst_engine *engine, unsigned index, uint64_t from, uint64_t end)
 {
     const struct rst_region *region = rst_commit_region(engine);
-    return rst_region_allocate(region, region->header->arena_offset[index] + from, end - from);
+    return rst_region_allocate(region, region->places.arenas[index] + from, end - from);
 }
 
 static uint64_t first_limit(const struct rst_live *live)
@@ -34,7 +34,7 @@ struct rst_live *rst_arena_active(struct rst_engine *engine) { return &engine->m
 
 uint64_t rst_arena_empty_size(const struct rst_engine *engine)
 {
-    return rst_live_limit_min(rst_commit_region(engine)->header->arena_size);
+    return rst_live_limit_min(rst_commit_region(engine)->places.arena_size);
 }
 
 uint64_t rst_arena_room(const struct rst_engine *engine)

@@ -92,7 +92,7 @@ void rst_mappings_free(struct rst_engine *engine)
 void rst_mapping_attach_arenas(struct rst_mapping *mapping)
 {
     for (unsigned i = 0; i < 2; i++)
-        rst_live_attach(&mapping->live[i], rst_region_arena(&mapping->region, i), mapping->region.header->arena_size);
+        rst_live_attach(&mapping->live[i], rst_region_arena(&mapping->region, i), mapping->region.places.arena_size);
 }
 
 /* ---- attaching ---- */

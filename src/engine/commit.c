@@ -191,9 +191,9 @@ static void mark_states(struct rst_engine *engine)
             uint64_t incarnation;
             if (!rst_state_slot_name(rst_commit_region(engine), index, slot_name, &size, &incarnation)) continue;
             if (!rst_bytes_equal(name, rst_bytes(slot_name, size))) continue;
-            struct rst_state_slot *slot = (struct rst_state_slot *)(void *)(rst_commit_region(engine)->base +
-                                                                            rst_commit_region(engine)->header->states_offset) +
-                                          index;
+            struct rst_state_slot *slot =
+                (struct rst_state_slot *)(void *)(rst_commit_region(engine)->base + rst_commit_region(engine)->places.states) +
+                index;
             if (rst_load_u64(&slot->persisted_version) < record.header.number)
                 rst_store_u64(&slot->persisted_version, record.header.number);
         }
@@ -414,7 +414,7 @@ static int commit_items(struct rst_engine *engine, struct rst_buffer *items)
         err = rst_fail(ROOST_E2BIG,
                        "a batch needs more than the root can take in one commit (arena %llu bytes, log %llu bytes); split "
                        "it, or make the root with greater ones",
-                       (unsigned long long)rst_commit_region(engine)->header->arena_size, (unsigned long long)engine->log.size);
+                       (unsigned long long)rst_commit_region(engine)->places.arena_size, (unsigned long long)engine->log.size);
     return err;
 }
 

@@ -26,7 +26,7 @@ struct rst_owned_state {
 
 static struct rst_state_slot *slot_at(const struct rst_region *region, uint32_t index)
 {
-    return (struct rst_state_slot *)(void *)(region->base + region->header->states_offset) + index;
+    return (struct rst_state_slot *)(void *)(region->base + region->places.states) + index;
 }
 
 /* Slots are made real memory one after the other; those at or above the mark were never touched. */
@@ -154,7 +154,7 @@ static int free_slot(struct rst_engine *engine)
     for (uint32_t index = 0; index < real; index++)
         if (!rst_load_u64(&slot_at(region, index)->incarnation)) return (int)index;
     if (real < RST_STATE_SLOT_COUNT) {
-        int err = rst_region_allocate(region, header->states_offset + real * sizeof(struct rst_state_slot),
+        int err = rst_region_allocate(region, region->places.states + real * sizeof(struct rst_state_slot),
                                       sizeof(struct rst_state_slot));
         if (err) return err;
         rst_store_u32(&header->state_slots_real, real + 1);

@@ -12,8 +12,7 @@ static uint64_t word_of(uint64_t sequence, enum rst_lane_state state) { return s
 
 struct rst_lane *rst_lane_of(const struct rst_region *region, uint32_t slot)
 {
-    return (struct rst_lane *)(void *)(region->base + region->header->lanes_offset +
-                                       (uint64_t)(slot % RST_SLOT_COUNT) * RST_LANE_SIZE);
+    return (struct rst_lane *)(void *)(region->base + region->places.lanes + (uint64_t)(slot % RST_SLOT_COUNT) * RST_LANE_SIZE);
 }
 
 static struct rst_lane_entry *entry_of(struct rst_lane *lane, uint64_t sequence)
@@ -33,7 +32,7 @@ void rst_lane_client_begin(struct rst_lane_client *client, const struct rst_regi
 
 uint64_t rst_lane_submission_max(const struct rst_region *region)
 {
-    uint64_t pool = region->header->pool_step_count * RST_POOL_STEP_SIZE, ring = region->header->log_size / 4;
+    uint64_t pool = region->places.pool_step_count * RST_POOL_STEP_SIZE, ring = region->places.log_size / 4;
     return pool < ring ? pool : ring;
 }
 
@@ -64,7 +63,7 @@ static void free_steps(const struct rst_region *region, uint32_t first, uint32_t
 static int take_steps(struct rst_lane_client *client, uint32_t count, uint32_t *ret_first)
 {
     struct rst_region_header *header = client->region->header;
-    uint32_t step_count = (uint32_t)client->region->header->pool_step_count;
+    uint32_t step_count = (uint32_t)client->region->places.pool_step_count;
     for (uint32_t first = 0; first + count <= step_count; first++) {
         uint32_t taken = 0;
         while (taken < count && rst_cas_u64(&header->pool_owner[first + taken], 0, owner_word(client))) taken++;
@@ -75,8 +74,8 @@ static int take_steps(struct rst_lane_client *client, uint32_t count, uint32_t *
         }
         for (uint32_t i = first; i < first + count; i++) {
             if (rst_load_u32(&header->pool_allocated[i])) continue;
-            int err =
-                rst_region_allocate(client->region, header->pool_offset + (uint64_t)i * RST_POOL_STEP_SIZE, RST_POOL_STEP_SIZE);
+            int err = rst_region_allocate(client->region, client->region->places.pool + (uint64_t)i * RST_POOL_STEP_SIZE,
+                                          RST_POOL_STEP_SIZE);
             if (err) {
                 free_steps(client->region, first, count);
                 return err;
@@ -113,7 +112,7 @@ int rst_lane_submit(struct rst_lane_client *client, const struct rst_buffer *sub
         int err = take_steps(client, (uint32_t)step_count, &space->step);
         if (err) return err;
         space->step_count = (uint32_t)step_count;
-        begin = client->region->header->pool_offset + (uint64_t)space->step * RST_POOL_STEP_SIZE;
+        begin = client->region->places.pool + (uint64_t)space->step * RST_POOL_STEP_SIZE;
     }
     space->used = true;
     memcpy(client->region->base + begin, submission->data, submission->size);
@@ -210,9 +209,8 @@ int rst_lane_cancel(struct rst_lane_client *client, uint64_t sequence)
 
 static bool place_right(const struct rst_region *region, uint32_t slot, uint64_t offset, uint64_t size)
 {
-    uint64_t lane_begin = region->header->lanes_offset + (uint64_t)slot * RST_LANE_SIZE;
-    uint64_t pool_begin = region->header->pool_offset,
-             pool_end = pool_begin + region->header->pool_step_count * RST_POOL_STEP_SIZE;
+    uint64_t lane_begin = region->places.lanes + (uint64_t)slot * RST_LANE_SIZE;
+    uint64_t pool_begin = region->places.pool, pool_end = pool_begin + region->places.pool_step_count * RST_POOL_STEP_SIZE;
     if (offset % 8 || size > UINT32_MAX) return false;
     if (offset >= lane_begin && offset <= lane_begin + RST_LANE_SIZE) return size <= lane_begin + RST_LANE_SIZE - offset;
     if (offset < pool_begin || offset > pool_end || size > pool_end - offset) return false;

@@ -67,7 +67,7 @@ int rst_participant_register(const struct rst_region *region, uint32_t slot, uin
     uint64_t incarnation = rst_load_u64(&participant->incarnation);
     rst_participant_free_pool(region, slot);
     if (!rst_load_u32(&participant->lane_allocated)) {
-        int err = rst_region_allocate(region, region->header->lanes_offset + (uint64_t)slot * RST_LANE_SIZE, RST_LANE_SIZE);
+        int err = rst_region_allocate(region, region->places.lanes + (uint64_t)slot * RST_LANE_SIZE, RST_LANE_SIZE);
         if (err) return err;
     }
     /* crash: 1 lane reset or not, client 0: the slot is clean, nobody drains it
@@ -90,7 +90,7 @@ int rst_participant_register(const struct rst_region *region, uint32_t slot, uin
 
 void rst_participant_free_pool(const struct rst_region *region, uint32_t slot)
 {
-    for (uint64_t step = 0; step < region->header->pool_step_count; step++) {
+    for (uint64_t step = 0; step < region->places.pool_step_count; step++) {
         uint64_t owner = rst_load_u64(&region->header->pool_owner[step]);
         if (owner >> 48 == slot + 1) rst_store_u64(&region->header->pool_owner[step], 0);
     }

@@ -72,12 +72,23 @@ static void lay_out(struct rst_region_header *header, const struct rst_region_id
     header->total_size = offset;
 }
 
-static void set_pointers(struct rst_region *region)
+/* header: a private copy, checked. */
+static void set_places(struct rst_region *region, const struct rst_region_header *header)
 {
+    region->places = (struct rst_region_places){
+        .states = header->states_offset,
+        .lanes = header->lanes_offset,
+        .pool = header->pool_offset,
+        .arenas = {header->arena_offset[0], header->arena_offset[1]},
+        .pool_step_count = header->pool_step_count,
+        .arena_size = header->arena_size,
+        .log_size = header->log_size,
+        .kind = header->region_kind,
+    };
     region->header = (struct rst_region_header *)(void *)region->base;
-    region->participants = (struct rst_participant *)(void *)(region->base + region->header->participants_offset);
-    region->clients = (struct rst_client_line *)(void *)(region->base + region->header->clients_offset);
-    region->changes = (struct rst_change *)(void *)(region->base + region->header->changes_offset);
+    region->participants = (struct rst_participant *)(void *)(region->base + header->participants_offset);
+    region->clients = (struct rst_client_line *)(void *)(region->base + header->clients_offset);
+    region->changes = (struct rst_change *)(void *)(region->base + header->changes_offset);
 }
 
 /* ---- mapping ---- */
@@ -253,7 +264,7 @@ int rst_region_create(int root_directory, const struct rst_region_identity *iden
     region.base = base;
     fill_header(&header, identity);
     memcpy(region.base, &header, sizeof header);
-    set_pointers(&region);
+    set_places(&region, &header);
     *ret_region = region;
     return 0;
 }
@@ -273,7 +284,7 @@ int rst_region_create_private(const struct rst_region_identity *identity, struct
         return rst_fail(ROOST_ENOMEM, "no memory for a view of %llu bytes", (unsigned long long)header.total_size);
     region.base = (uint8_t *)region.memory + (CACHE_LINE - (uintptr_t)region.memory % CACHE_LINE);
     memcpy(region.base, &header, sizeof header);
-    set_pointers(&region);
+    set_places(&region, &header);
     *ret_region = region;
     return 0;
 }
@@ -360,7 +371,7 @@ int rst_region_open(int root_directory, const struct rst_region_identity *identi
     }
     region.base = base;
     region.size = header.total_size;
-    set_pointers(&region);
+    set_places(&region, &header);
     *ret_region = region;
     return 0;
 }
@@ -391,7 +402,7 @@ int rst_region_allocate(const struct rst_region *region, uint64_t offset, uint64
 {
     int err = region->memory ? 0 : rst_os->allocate(region->file, offset, size);
     if (!err) return 0;
-    bool in_file = region->header->region_kind == ROOST_REGION_FILE;
+    bool in_file = region->places.kind == ROOST_REGION_FILE;
     return rst_fail(err, "the region cannot get %llu more bytes in %s: %s; %s", (unsigned long long)size,
                     in_file ? "the root" : "/dev/shm", strerror(-err),
                     in_file ? "free some space" : "free some space there, or make the root with --region file");
@@ -437,7 +448,7 @@ void rst_region_repair_latches(const struct rst_region *region)
 
 uint8_t *rst_region_arena(const struct rst_region *region, unsigned index)
 {
-    return region->base + region->header->arena_offset[index & 1];
+    return region->base + region->places.arenas[index & 1];
 }
 
 void rst_region_ring(uint32_t *word)

@@ -10,12 +10,20 @@
 
 #include "region/layout.h"
 
+/* Where everything lies, taken from the header when it was attached or made: one that somebody damages later leads nobody astray (R15). */
+struct rst_region_places {
+    uint64_t states, lanes, pool, arenas[2]; /* offsets */
+    uint64_t pool_step_count, arena_size, log_size;
+    uint32_t kind; /* enum roost_region_kind */
+};
+
 struct rst_region {
     int file; /* -1: not attached */
     uint8_t *base;
     uint64_t size; /* mapped */
     void *memory;  /* of a private region: what base lies in */
     bool writable;
+    struct rst_region_places places;
     struct rst_region_header *header;
     struct rst_participant *participants;
     struct rst_client_line *clients; /* RST_LIVING_LINE_COUNT, then RST_DEAD_LINE_COUNT */

@@ -439,6 +439,38 @@ static void garbage_in_a_lane_hurts_nobody(void)
     mp_check_root();
 }
 
+/* What stands in the header's first part is asked for once, by whoever attaches. */
+static void a_damaged_header_leads_nobody_astray(void)
+{
+    begin();
+    one = mp_open();
+    other = mp_open_with(ROOST_OPEN_HOLD, 20000, 0);
+    victim = mp_append(one, text);
+    uint8_t *header = (uint8_t *)rst_engine_region(one->engine)->header;
+    size_t begins = offsetof(struct rst_region_header, uid), size = offsetof(struct rst_region_header, ready) - begins;
+    uint8_t before[sizeof(struct rst_region_header)];
+    memcpy(before, header + begins, size);
+    char *large = calloc(1, 200001);
+    memset(large, 'l', 200000);
+    for (int garbage = 0; garbage < 4; garbage++) {
+        memset(header + begins, (int[]){0xff, 0, 0x7f, 8}[garbage], size);
+        mp_append(one, "beside it");
+        mp_append(other, large);
+        GIVES(0, roost_kv_set(one, roost_text("large"), roost_text(large), NULL, NULL));
+        struct roost_state state = ROOST_STATE_INIT;
+        state.name = roost_text((const char *[]){"ada", "bob", "eve", "zoe"}[garbage]);
+        GIVES(0, roost_state_publish(one, &state, NULL));
+        keeps_victim(other);
+        CHECK(mp_stats(one).arena_size == mp_stats(other).arena_size && mp_stats(one).arena_size > 1 << 16);
+        GIVES(0, roost_checkpoint(other));
+    }
+    memcpy(header + begins, before, size);
+    free(large);
+    mp_close(one);
+    mp_close(other);
+    mp_check_root();
+}
+
 /* ---- R22: decided once ---- */
 
 enum { EXPIRES_MS = 2000 };
@@ -637,6 +669,7 @@ int main(int argc, char **argv)
         {"a_lane_is_drained_before_it_is_used_again", a_lane_is_drained_before_it_is_used_again},
         {"a_value_that_changes_while_it_is_read_is_not_torn", a_value_that_changes_while_it_is_read_is_not_torn},
         {"garbage_in_a_lane_hurts_nobody", garbage_in_a_lane_hurts_nobody},
+        {"a_damaged_header_leads_nobody_astray", a_damaged_header_leads_nobody_astray},
         {"an_heir_does_not_decide_again", an_heir_does_not_decide_again},
         {"a_replay_does_not_decide_again", a_replay_does_not_decide_again},
         {"a_reader_notices_that_its_arena_was_recycled", a_reader_notices_that_its_arena_was_recycled},
