@@ -8,6 +8,17 @@ enum { THREADS = 8, WRITES = 150 };
 static roost_root *shared_root;
 static roost_id thread_ids[THREADS][WRITES];
 
+static void publish_and_read(const char *name, uint64_t count)
+{
+    struct roost_state state = ROOST_STATE_INIT;
+    state.name = roost_text(name);
+    state.active_memory_count = count;
+    GIVES(0, roost_state_publish(shared_root, &state, NULL));
+    GIVES(0, roost_state_get(shared_root, roost_text(name), &state));
+    CHECK(state.active_memory_count == count);
+    roost_unpin(shared_root, &state.pin);
+}
+
 static void *work(void *argument)
 {
     int own = (int)(intptr_t)argument;
@@ -25,13 +36,7 @@ static void *work(void *argument)
         if (i % 10 == 0) {
             roost_id first;
             CHECK(mp_find(shared_root, text, &first) == 1 && first == thread_ids[own][i]);
-            struct roost_state state = ROOST_STATE_INIT;
-            state.name = roost_text(name);
-            state.active_memory_count = (uint64_t)i;
-            GIVES(0, roost_state_publish(shared_root, &state, NULL));
-            GIVES(0, roost_state_get(shared_root, roost_text(name), &state));
-            CHECK(state.active_memory_count == (uint64_t)i);
-            roost_unpin(shared_root, &state.pin);
+            publish_and_read(name, (uint64_t)i);
         }
         if (i % 25 == 0) {
             struct roost_write write = ROOST_WRITE_INIT;
@@ -96,14 +101,7 @@ static void *write_and_read(void *argument)
         roost_unpin(shared_root, &got.pin);
         CHECK(mp_find(shared_root, text, &found) == 1 && found == id);
         GIVES(0, roost_kv_set(shared_root, roost_text(name), roost_text(text), NULL, NULL));
-        if (i % 8) continue;
-        struct roost_state state = ROOST_STATE_INIT;
-        state.name = roost_text(name);
-        state.active_memory_count = (uint64_t)i;
-        GIVES(0, roost_state_publish(shared_root, &state, NULL));
-        GIVES(0, roost_state_get(shared_root, roost_text(name), &state));
-        CHECK(state.active_memory_count == (uint64_t)i);
-        roost_unpin(shared_root, &state.pin);
+        if (i % 8 == 0) publish_and_read(name, (uint64_t)i);
     }
     return NULL;
 }
