@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * torture/torture.c: kills processes at random and checks every promise.
  *
- *     torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers 4] [--readers 2] [--stop] [--large]
+ *     torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers 4] [--readers 2] [--stop] [--fork] [--large]
  *             [--every MS] [--keep] [--root FOLDER]
  *
  * The parent is the oracle and never opens the root. Each child has a pipe to it: a writer says what it is about to do (intent) and
  * what came of it (ack) in records that arrive even when it is killed. Every operation has a tag, and every text, value and entry is
  * made from its tag alone, so what is found later is either right to the byte or wrong. At the end a fresh process reads everything
  * and compares; the counters are printed as it goes. --large: texts above 64 KiB too. --every: kills come every tenth of it to all of
- * it, in ms; default 50. --stop: the role's holder is also stopped for a while. */
+ * it, in ms; default 50. --stop: the role's holder is also stopped for a while. --fork: writers make children that outlive them. One seed, one
+ * plan of operations; when each process runs is the kernel's. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -90,7 +91,7 @@ static struct options {
     int seconds, kills, writers, readers, every;
     uint64_t seed;
     uint32_t region;
-    bool stop, large, keep;
+    bool stop, fork, large, keep;
     char root[256];
 } opt = {.seconds = 20, .writers = 4, .readers = 2, .every = 50, .region = ROOST_REGION_SHM};
 static struct shared *shared;
@@ -462,6 +463,19 @@ static void do_state(struct writer *w)
         wrong("publish %s: %s: %s", name, roost_error_name(err), roost_error_detail());
 }
 
+/* A child that outlives whoever made it: it can do nothing with the handle, and keeps no lock from the next writer. */
+static void fork_away(struct writer *w)
+{
+    if (fork() != 0) return;
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    memory.text = roost_text("by a child that inherited the handle");
+    int err = roost_append(w->root, &memory, NULL, NULL, NULL);
+    if (err != ROOST_EFORK) wrong("a fork's child appended: %s: %s", roost_error_name(err), roost_error_detail());
+    close(pipe_out);
+    poll(NULL, 0, (int)below(&w->random, 200));
+    _exit(0);
+}
+
 static int run_writer(uint32_t index, uint32_t life)
 {
     struct writer w = {.life = life, .index = index, .random = opt.seed ^ (uint64_t)life * UINT64_C(0xd1342543de82ef95)};
@@ -469,7 +483,9 @@ static int run_writer(uint32_t index, uint32_t life)
     w.root = open_root(0);
     say((struct note){.kind = NOTE_OPEN}, NULL);
     tell_region();
+    if (opt.fork) signal(SIGCHLD, SIG_IGN);
     while (!__atomic_load_n(&shared->stop, __ATOMIC_ACQUIRE) && w.next < (1u << TAG_BITS) - 64) {
+        if (opt.fork && below(&w.random, 100) == 0) fork_away(&w);
         uint64_t dice = below(&w.random, 100);
         if (dice < 35)
             do_append(&w);
@@ -1173,7 +1189,8 @@ static void verify_apart(void)
 
 static void usage(void)
 {
-    fputs("usage: torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers N] [--readers N] [--stop] [--large] "
+    fputs("usage: torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers N] [--readers N] [--stop] [--fork] "
+          "[--large] "
           "[--every MS] [--keep] [--root FOLDER]\n",
           stderr);
     exit(2);
@@ -1188,6 +1205,8 @@ static void read_options(int argc, char **argv)
             opt.seconds = atoi(argv[i]);
         else if (!strcmp(argv[i], "--stop"))
             opt.stop = true;
+        else if (!strcmp(argv[i], "--fork"))
+            opt.fork = true;
         else if (!strcmp(argv[i], "--large"))
             opt.large = true;
         else if (!strcmp(argv[i], "--keep"))
