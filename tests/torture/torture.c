@@ -8,8 +8,8 @@
  * what came of it (ack) in records that arrive even when it is killed. Every operation has a tag, and every text, value and entry is
  * made from its tag alone, so what is found later is either right to the byte or wrong. At the end a fresh process reads everything
  * and compares; the counters are printed as it goes. --large: texts above 64 KiB too. --every: kills come every tenth of it to all of
- * it, in ms; default 50. --stop: the role's holder is also stopped for a while. --fork: writers make children that outlive them. One seed, one
- * plan of operations; when each process runs is the kernel's. */
+ * it, in ms; default 50. --stop: the role's holder is also stopped for a while. --fork: writers make children that outlive them. One
+ * seed, one plan of operations; when each process runs is the kernel's. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
