@@ -393,7 +393,7 @@ int main(int argc, char **argv)
         {"seed2", 1, NULL, SEED2},
         {0},
     };
-    uint64_t images = 60000, kill_at = 0; /* about 150,000 with those of depth 2 */
+    uint64_t images = 44000, kill_at = 0; /* about 120,000 with those of depth 2 */
     uint32_t region = 0;
     long seconds = 0;
     const char *workload = NULL;
