@@ -286,16 +286,25 @@ static bool region_lost(const struct rst_engine *engine)
     return engine->observer || engine->slot >= 0 ? !rst_region_named(region) : !rst_region_current(region);
 }
 
-/* Under slot_lock, commit_lock, lane_lock. */
-static int attach_another(struct rst_engine *engine, int64_t deadline)
+/* The answers in the lane that is left can still be read. */
+static int keep_lane(struct rst_engine *engine)
 {
-    const struct rst_mapping *left = engine->mapping;
+    if (!engine->client || (engine->old_lanes && engine->old_lanes->client == engine->client)) return 0;
     struct rst_old_lane *old_lane = calloc(1, sizeof *old_lane);
     if (!old_lane) return rst_fail(ROOST_ENOMEM, "no memory to attach to another region");
     *old_lane = (struct rst_old_lane){engine->old_lanes, engine->client, engine->lane};
+    engine->old_lanes = old_lane;
+    return 0;
+}
+
+/* Under slot_lock, commit_lock, lane_lock. If it fails the handle reads on in the region that it left, without a slot. */
+static int attach_another(struct rst_engine *engine, int64_t deadline)
+{
+    const struct rst_mapping *left = engine->mapping;
     int old_slot = engine->slot;
     bool held = engine->role_held;
-    int err;
+    int err = keep_lane(engine);
+    if (err) return err;
     rst_engine_set_slot(engine, -1);
     engine->role_held = false;
     rst_slot_unlock(engine, old_slot);
@@ -310,17 +319,10 @@ static int attach_another(struct rst_engine *engine, int64_t deadline)
     }
     if (!err && engine->slot < 0 && engine->slot_users) err = rst_slot_enter(engine, true, deadline);
     if (err) {
-        /* The old one is still good for reading. */
         if (engine->role_held) rst_role_drop(engine);
         if (engine->mapping != left) pop_mapping(engine);
-        free(old_lane);
-        return err;
     }
-    if (old_slot >= 0)
-        engine->old_lanes = old_lane;
-    else
-        free(old_lane);
-    return 0;
+    return err;
 }
 
 /* The region was unlinked under us (RemoveIPC, an operator), or by a last closer whom an observer does not hinder: another one, under a

@@ -453,7 +453,8 @@ static int commit_group(struct rst_engine *engine, struct rst_buffer *items)
             if (rst_item_at(items, i)->request == RST_OP_SYNC) rst_item_at(items, i)->answer.result = failed;
     }
     rst_group_answer(engine, items);
-    engine->writer.completed_position = engine->writer.written_position;
+    /* A frame whose sync failed was not applied: whoever gets the root going again does that, from this position on. */
+    if (!rst_broken(engine)) engine->writer.completed_position = engine->writer.written_position;
     return 0;
 }
 

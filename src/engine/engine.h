@@ -208,6 +208,8 @@ bool rst_unopened_current(const struct rst_engine *engine);
 /* For the length of a write: a slot and lane, borrowed when the handle has none of its own (R12). Calls nest. */
 int rst_slot_use(struct rst_engine *engine, int64_t deadline);
 void rst_slot_unuse(struct rst_engine *engine);
+/* 0: the handle has a slot that stays, for what outlives a call; else an error that says what needs it. Without locks. */
+int rst_slot_own(struct rst_engine *engine, const char *what);
 /* Under commit_lock. A slot of one's own, or borrowed. The slot that the role word names is taken by nobody but a holder of the flock.
  * ROOST_EAGAIN: all of that kind are taken; ROOST_ENOENT: the region was replaced. */
 int rst_slot_enter(struct rst_engine *engine, bool borrowed, int64_t deadline);

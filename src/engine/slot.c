@@ -72,6 +72,27 @@ void rst_slot_leave(struct rst_engine *engine)
         rst_participant_leave(rst_commit_region(engine), engine->log.file, (uint32_t)slot);
 }
 
+/* The slot that stays, or a negative number. Not while another thread attaches anew. */
+static int own_slot(struct rst_engine *engine)
+{
+    pthread_mutex_lock(&engine->slot_lock);
+    int slot = engine->slot_borrowed ? -1 : engine->slot;
+    pthread_mutex_unlock(&engine->slot_lock);
+    return slot;
+}
+
+int rst_slot_own(struct rst_engine *engine, const char *what)
+{
+    if (own_slot(engine) >= 0) return 0;
+    /* A try to attach anew that failed (there was no time, no memory) has cost the handle its slot. */
+    int err = rst_region_named(rst_engine_region(engine)) ? 0 : rst_engine_look_around(engine);
+    if (err && err != ROOST_EAGAIN) return err;
+    return own_slot(engine) >= 0
+               ? 0
+               : rst_fail(ROOST_EAGAIN, "more than %d handles have this root open; %s needs a slot of one's own",
+                          RST_SLOT_STAY_COUNT, what);
+}
+
 int rst_slot_use(struct rst_engine *engine, int64_t deadline)
 {
     int err = 0;

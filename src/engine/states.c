@@ -346,12 +346,10 @@ void rst_states_carry(struct rst_engine *engine)
 int rst_state_publish(struct rst_engine *engine, const struct roost_state *state, uint32_t level, uint32_t wait_ms)
 {
     if (engine->observer) return rst_fail(ROOST_EROFS, "%s was opened as an observer, which cannot publish", engine->path);
-    if (rst_engine_slot(engine) < 0)
-        return rst_fail(ROOST_EAGAIN, "more than %d handles have this root open; owning a state needs a slot of one's own",
-                        RST_SLOT_STAY_COUNT);
     bool unowned = state->flags & ROOST_STATE_UNOWNED;
     int err = rst_region_named(rst_engine_region(engine)) ? 0 : rst_engine_look_around(engine);
-    if (err && err != ROOST_EAGAIN) return err;
+    if (!err || err == ROOST_EAGAIN) err = rst_slot_own(engine, "owning a state");
+    if (err) return err;
     pthread_mutex_lock(&engine->state_lock);
     struct rst_owned_state fresh, *owned = owned_at(engine, state->name);
     err = owned ? move_owned(engine, owned, wait_ms) : 0;

@@ -89,7 +89,8 @@ static inline void mp_await(struct mp_pipe pipe, char what)
     CHECK(got == what);
 }
 
-/* Runs role in a child; its result is the exit status. */
+/* Runs role in a child; its result is the exit status. Before anything is opened: a thread that allocates while this forks may leave
+ * the child a locked allocator (AddressSanitizer's of gcc 12 is not made for that). */
 static inline pid_t mp_start(int (*role)(void *argument), void *argument)
 {
     fflush(NULL);

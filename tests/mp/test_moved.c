@@ -186,13 +186,12 @@ static void an_unlinked_region_loses_nothing(void)
     ready = mp_pipe();
     go = mp_pipe();
     numbers = mp_pipe();
-    roost_root *root = mp_open();
-    mp_append(root, "first");
     pid_t pids[WRITERS + 2];
     for (int i = 0; i < WRITERS; i++) pids[i] = mp_start(write_on, (void *)(intptr_t)i);
     pids[WRITERS] = mp_start(watch_on, (void *)(uintptr_t)0);
     pids[WRITERS + 1] = mp_start(watch_on, (void *)(uintptr_t)ROOST_OPEN_OBSERVE);
     for (int i = 0; i < WRITERS + 2; i++) mp_await(ready, 'r');
+    roost_root *root = mp_open();
     for (int round = 0; round < 8; round++) {
         char region[256];
         /* Some work in each region before it goes. */
@@ -285,6 +284,53 @@ static void an_idle_owners_state_survives_an_unlinked_region(void)
     mp_check_root();
 }
 
+/* Whoever could not attach anew, because nobody was there to make a new region, has lost his slot: he has one again when he writes. */
+static int hold_on(void *argument)
+{
+    (void)argument;
+    roost_root *root = mp_open_with(ROOST_OPEN_HOLD, 0, 0);
+    mp_append(root, "held");
+    mp_tell(ready, 'h');
+    mp_await(go, 'e');
+    mp_close(root);
+    return 0;
+}
+
+static void a_late_region_costs_no_slot(void)
+{
+    char region[256];
+    ready = mp_pipe();
+    go = mp_pipe();
+    pid_t holder = mp_start(hold_on, NULL);
+    mp_await(ready, 'h');
+    roost_root *root = mp_open();
+    CHECK(mp_region_path(region, sizeof region));
+    mp_stop(holder);
+    CHECK(unlink(region) == 0);
+    /* Reads look for another region, find none, and go on in this one. */
+    int64_t until = mp_now_ns() + 300 * INT64_C(1000000);
+    while (mp_now_ns() < until) CHECK(mp_find(root, "held", NULL) >= 1);
+    struct roost_state state = ROOST_STATE_INIT;
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    roost_batch *batch;
+    state.name = roost_text("late");
+    memory.text = roost_text("without waiting");
+    GIVES(0, roost_batch_open(&batch));
+    GIVES(0, roost_batch_append(batch, &memory));
+    CHECK(kill(holder, SIGCONT) == 0);
+    GIVES(0, roost_submit(root, batch, NULL, NULL, NULL));
+    GIVES(0, roost_state_publish(root, &state, NULL));
+    struct roost_completion landed = ROOST_COMPLETION_INIT;
+    CHECK(roost_poll(root, &landed, 1, MP_PATIENCE_MS) == 1);
+    GIVES(0, landed.result);
+    CHECK(mp_find(root, "waiting", NULL) == 1);
+    roost_batch_free(batch);
+    mp_tell(go, 'e');
+    mp_finish(holder);
+    mp_close(root);
+    mp_check_root();
+}
+
 int main(int argc, char **argv)
 {
     static const struct mp_case cases[] = {
@@ -293,6 +339,7 @@ int main(int argc, char **argv)
         {"another_root_in_its_place_is_not_written", another_root_in_its_place_is_not_written},
         {"an_unlinked_region_loses_nothing", an_unlinked_region_loses_nothing},
         {"an_idle_owners_state_survives_an_unlinked_region", an_idle_owners_state_survives_an_unlinked_region},
+        {"a_late_region_costs_no_slot", a_late_region_costs_no_slot},
     };
     return mp_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }

@@ -160,18 +160,22 @@ static void a_second_owner_is_refused_by_name(void)
 static int write_and_die(void *argument)
 {
     (void)argument;
+    mp_await(go, 'w');
     roost_root *root = mp_open_with(ROOST_OPEN_HOLD, 0, 0);
     mp_append(root, "and dies with the role");
     CHECK(mp_stats(root).own_role);
-    mp_tell(ready, 'w');
-    mp_await(go, 'x');
+    pid_t pid = getpid();
+    mp_give(ready, &pid, sizeof pid);
+    pause();
     return 1;
 }
 
 static void takeovers_wake_no_watcher(void)
 {
+    enum { WRITERS = 5 };
     ready = mp_pipe();
     go = mp_pipe();
+    for (int i = 0; i < WRITERS; i++) mp_start(write_and_die, NULL);
     roost_root *root = mp_open();
     publish(root, "watched", "calm", 1);
     const struct roost_topic topics[3] = {{ROOST_TOPIC_STATE, 0, ROOST_TEXT("watched")},
@@ -183,9 +187,10 @@ static void takeovers_wake_no_watcher(void)
     CHECK(roost_watch_wait(watch, 1000, &event) == 1 && event.kind == ROOST_CHANGE_STATE);
     int64_t deadline = mp_now_ns() + MP_PATIENCE_MS * INT64_C(1000000);
     while (mp_stats(root).writer_pid && mp_now_ns() < deadline) poll(NULL, 0, 1);
-    for (int i = 0; i < 5; i++) {
-        pid_t writer = mp_start(write_and_die, NULL);
-        mp_await(ready, 'w');
+    for (int i = 0; i < WRITERS; i++) {
+        pid_t writer;
+        mp_tell(go, 'w');
+        mp_take(ready, &writer, sizeof writer);
         CHECK(roost_watch_wait(watch, 1000, &event) == 1 && event.kind == ROOST_CHANGE_MEMORY);
         mp_kill(writer);
         GIVES(0, roost_sync(root)); /* inherits */
@@ -193,7 +198,7 @@ static void takeovers_wake_no_watcher(void)
         GIVES(0, roost_watch_wait(watch, 100, &event));
         CHECK(!mp_stats(root).writer_pid);
     }
-    CHECK(mp_stats(root).takeover_count == 5);
+    CHECK(mp_stats(root).takeover_count == WRITERS);
     roost_watch_close(watch);
     mp_close(root);
 }
@@ -211,6 +216,7 @@ static int visit(void *argument)
 static int observe_for_long(void *argument)
 {
     (void)argument;
+    mp_await(go, 'b');
     roost_root *root = mp_open_with(ROOST_OPEN_OBSERVE, 300, 0);
     const struct roost_topic topic = {ROOST_TOPIC_COMMITS, 0, {NULL, 0}};
     struct roost_event event = ROOST_EVENT_INIT;
@@ -239,9 +245,10 @@ static void an_observer_waits_for_the_next_agent(void)
 {
     ready = mp_pipe();
     go = mp_pipe();
+    pid_t observer = mp_start(observe_for_long, NULL);
     roost_root *root = mp_open();
     mp_append(root, "first");
-    pid_t observer = mp_start(observe_for_long, NULL);
+    mp_tell(go, 'b');
     mp_await(ready, 'o');
     mp_close(root);
     mp_tell(go, 'l');

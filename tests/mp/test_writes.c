@@ -235,7 +235,7 @@ static void submissions_in_flight_are_answered_in_order(void)
 /* Close with submissions that nobody polled: they are applied, once. */
 static int submit_and_close(void *argument)
 {
-    (void)argument;
+    if (argument) mp_await(held, 's');
     roost_root *root = mp_open();
     roost_batch *batch;
     GIVES(0, roost_batch_open(&batch));
@@ -250,10 +250,13 @@ static int submit_and_close(void *argument)
 
 static void close_finishes_what_was_submitted(void)
 {
+    held = mp_pipe();
     mp_finish(mp_start(submit_and_close, NULL));
+    pid_t second = mp_start(submit_and_close, "when told");
     roost_root *root = mp_open();
     CHECK(mp_stats(root).memory_count == 50);
-    mp_finish(mp_start(submit_and_close, NULL));
+    mp_tell(held, 's');
+    mp_finish(second);
     int64_t deadline = mp_now_ns() + MP_PATIENCE_MS * INT64_C(1000000);
     mp_append(root, "whoever writes next finishes them");
     while (mp_stats(root).memory_count < 101 && mp_now_ns() < deadline) poll(NULL, 0, 1);
@@ -404,7 +407,6 @@ static int watch_prefix(void *argument)
 static void followers_see_every_entry_and_key(void)
 {
     held = mp_pipe();
-    roost_root *root = mp_open(); /* so that observers find somebody */
     pid_t pids[4];
     pids[0] = mp_start(follow_stream, (void *)(uintptr_t)0);
     pids[1] = mp_start(follow_stream, (void *)(uintptr_t)ROOST_OPEN_OBSERVE);
@@ -413,7 +415,6 @@ static void followers_see_every_entry_and_key(void)
     for (int i = 0; i < 4; i++) mp_await(held, 'r');
     mp_finish(mp_start(feed_stream, NULL));
     for (int i = 0; i < 4; i++) mp_finish(pids[i]);
-    mp_close(root);
 }
 
 /* ---- opening and closing while others write ---- */
