@@ -84,6 +84,7 @@ _roost()
         "state get" | "state set" | "state watch")
             COMPREPLY=($(compgen -W "$(_roost_names state)" -- "$current")) ;;
         "import " | "export ") COMPREPLY=($(compgen -f -- "$current")) ;;
+        "backup " | "restore " | "rescue ") COMPREPLY=($(compgen -d -- "$current")) ;;
         "init ") COMPREPLY=($(compgen -d -- "$current")) ;;
         "help ") COMPREPLY=($(compgen -W "exit-codes $(_roost_commands | cut -d' ' -f1 | sort -u)" -- "$current")) ;;
     esac

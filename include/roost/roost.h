@@ -170,7 +170,8 @@ ROOST_API ROOST_MUST int roost_create(const char *path, const struct roost_setti
 enum roost_open_flag {
     ROOST_OPEN_CREATE = 1 << 0,  /* make the root if there is none */
     ROOST_OPEN_OBSERVE = 1 << 1, /* read and watch only: takes no slot, writes nothing, needs only read permission (see below) */
-    ROOST_OPEN_HOLD = 1 << 2     /* keep the writer's role until close, once taken, instead of letting it rest when idle */
+    ROOST_OPEN_HOLD = 1 << 2,    /* keep the writer's role until close, once taken, instead of letting it rest when idle */
+    ROOST_OPEN_REBUILD = 1 << 3  /* if index/ is damaged or gone: make it anew (see roost_rebuild). Ignored for observers */
 };
 enum roost_level { ROOST_DEFAULT = 0, ROOST_DURABLE = 1, ROOST_PROCESS = 2 };
 
@@ -444,7 +445,9 @@ ROOST_API ROOST_MUST int roost_stream_scan(roost_root *root, struct roost_bytes 
 /* The names of the streams: items with key, index (number of entries) and byte_offset (number of bytes). */
 ROOST_API ROOST_MUST int roost_streams(roost_root *root, roost_iter **ret_iter);
 /* The next: 1, or 0 at the end. A pass is no snapshot: it sees what is there when it gets there, each thing at most once, in order.
- * What it gave stays valid until its next call; the pin is empty. Which of the two fits depends on what is scanned. */
+ * What it gave stays valid until its next call; the pin is empty. Which of the two fits depends on what is scanned.
+ * ROOST_ECORRUPT: one entry is damaged. Its id and lsn (items: key, version, index; states: name) are filled in, the rest is empty, and
+ * the next call goes on behind it. Where nothing is filled in the index itself cannot be read, and the next call returns 0. */
 ROOST_API ROOST_MUST int roost_iter_memory(roost_iter *iter, struct roost_memory *ret_memory);
 ROOST_API ROOST_MUST int roost_iter_item(roost_iter *iter, struct roost_item *ret_item);
 ROOST_API void roost_iter_close(roost_iter *iter); /* NULL is allowed */
@@ -584,14 +587,54 @@ ROOST_API ROOST_MUST int roost_rest(roost_root *root);
  * roost_rebuild it is done by whoever holds the writer's role: ROOST_ETIMEDOUT and nothing done if that process does not begin within the
  * handle's wait_ms; once begun it takes as long as it takes. */
 ROOST_API ROOST_MUST int roost_checkpoint(roost_root *root);
-/* Makes the whole index anew from blocks and log. */
+/* Makes the whole index anew from blocks and log. A root whose index is too damaged to open it is opened with ROOST_OPEN_REBUILD.
+ * Returns how many memories are missing: counted once, and known to nobody any more; 0 when all is there. What is damaged but known
+ * stays listed: reading it says ROOST_ECORRUPT, roost_check names it. ROOST_EDAMAGED: the log is damaged, see roost_rescue. */
 ROOST_API ROOST_MUST int roost_rebuild(roost_root *root);
+/* 0: all is well; ROOST_EDAMAGED: acknowledged data in the log is damaged, so not all is shown, and nothing is written; ROOST_EROFS:
+ * writing stopped after the disk failed. The detail says where. */
+ROOST_API ROOST_MUST int roost_health(roost_root *root);
 
-/* One finding of roost_check: file is relative to the root. */
+/* One finding: file is relative to the root, offset in bytes. error 0: a note about something that is odd and no damage (a forgotten
+ * record that rotted); it is not counted. What lies in index/ is mended by roost_rebuild; of blocks/ and state.wal roost_rescue saves
+ * what can be read. Called by the thread that asked; must not call Roost. */
 typedef void (*roost_found_fn)(void *user, int error, const char *file, uint64_t offset, const char *detail);
-/* Reads every byte that the root vouches for and compares index and blocks. Changes nothing. Returns the number of
- * findings. May run while the root is in use. */
+/* Reads every byte that the root vouches for, also of what the index does not name, and compares index and blocks both ways.
+ * Changes nothing. Returns the number of findings. May run while the root is in use. Memory: 32 MiB at most, whatever the root's size. */
 ROOST_API ROOST_MUST int roost_check(roost_root *root, roost_found_fn found, void *user);
+
+/* What a copy holds. */
+struct roost_copy {
+    size_t size;
+    roost_lsn lsn;         /* the last change in it */
+    uint64_t memory_count; /* memories that can be read */
+    uint64_t byte_count;   /* bytes written */
+    uint64_t lost_count;   /* rescue: things that were stored and could not be read */
+    uint64_t unsure_count; /* rescue: changes in it of which nothing proves that they were ever acknowledged */
+};
+#define ROOST_COPY_INIT \
+    { \
+        .size = sizeof(struct roost_copy) \
+    }
+/* Copies the root as it is at one moment into the folder `path`, which is made, or is empty; its parent must exist. Others write on
+ * meanwhile: they wait only for a checkpoint and a copy of the log. Every byte of the copy is read back and checked; only then it
+ * becomes a root, durable: half a copy never looks like one. It is a root of its own (another uuid). found (may be NULL) is told what
+ * fails its checks: then nothing is left in the folder, and the result is ROOST_ECORRUPT. ret_copy may be NULL. Blocks for as long as
+ * copying takes. Errors: ROOST_EEXIST (something is in the folder), EROFS (observers), EDAMAGED, ECORRUPT, ENOSPC, ETIMEDOUT (the
+ * writer's role could not be had within wait_ms), ... */
+ROOST_API ROOST_MUST int roost_backup(roost_root *root, const char *path, roost_found_fn found, void *user,
+                                      struct roost_copy *ret_copy);
+/* The same from a root that nobody has open, a backup for one: it is checked first, and nothing is written to it (it may lie on a read-only
+ * file system). ROOST_EBUSY: somebody has it open. ROOST_EROFS: a crash left it so that it must be opened once first. */
+ROOST_API ROOST_MUST int roost_restore(const char *source, const char *path, roost_found_fn found, void *user,
+                                       struct roost_copy *ret_copy);
+/* Everything that can still be read of a damaged root that nobody has open, whatever is damaged (log, blocks, index, any of them
+ * missing), into a new root in the folder `path` (made, or empty): ids, LSNs, keys, streams, states, times and bytes as they were.
+ * Nothing is written to `source`. found (may be NULL) is told of each thing that could not be read: file, offset, what it was as far as
+ * that can be known; error 0: a note. Where the newest value of a key cannot be read the key is gone, no older value comes back in its
+ * place. Returns how many things were lost (0: nothing). Needs memory for 100 bytes a record, the log, one chunk and the old index. */
+ROOST_API ROOST_MUST int roost_rescue(const char *source, const char *path, roost_found_fn found, void *user,
+                                      struct roost_copy *ret_copy);
 
 #ifdef __cplusplus
 }

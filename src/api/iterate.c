@@ -93,6 +93,7 @@ static int enter(roost_iter *iter)
     do { \
         struct rst_reader reader; \
         int looked = rst_reader_begin((iter)->engine, &reader); \
+        if (looked == ROOST_ECORRUPT) (iter)->ended = true; /* nobody knows what comes next */ \
         if (looked) return looked; \
         const struct rst_view *view = &reader.view; \
         (found) = (question); \
@@ -107,12 +108,20 @@ int roost_iter_memory(roost_iter *iter, struct roost_memory *ret_memory)
     if (iter->ended) return 0;
     struct rst_memory_entry entry;
     LOOK(iter, found, rst_view_memory_near(view, iter->next, !iter->reverse, &entry));
+    if (found < 0) iter->ended = true;
     if (found != 1) return found;
     if (iter->reverse && entry.id <= 1) iter->ended = true;
     iter->next = iter->reverse ? entry.id - 1 : entry.id + 1;
     struct roost_bytes *tags = NULL;
     err = rst_fill_memory(iter->engine, &entry, ret_memory, &tags);
     iter->memory[0] = tags;
+    if (err == ROOST_ECORRUPT) {
+        struct roost_memory named = ROOST_MEMORY_INIT;
+        named.id = entry.id;
+        named.lsn = entry.lsn;
+        named.time_ns = entry.time_ns;
+        RST_API_GIVE(ret_memory, named);
+    }
     return err ? err : 1;
 }
 
@@ -135,12 +144,36 @@ static int next_named(roost_iter *iter, struct rst_map_entry *ret_entry)
 
 static int next_stream_entry(roost_iter *iter, struct rst_map_entry *ret_entry)
 {
-    struct rst_map_name name;
-    int found;
-    rst_name_set_stream(&name, rst_bytes(iter->prefix.data + 1, iter->prefix.size - 1), iter->next);
-    LOOK(iter, found, rst_view_map(view, rst_name_bytes(&name), ret_entry));
-    if (found == 1) iter->next++;
-    return found;
+    struct rst_map_name name, head_name;
+    struct roost_bytes stream = rst_bytes(iter->prefix.data + 1, iter->prefix.size - 1);
+    for (;; iter->next++) {
+        int found, head_found;
+        rst_name_set_stream(&name, stream, iter->next);
+        LOOK(iter, found, rst_view_map(view, rst_name_bytes(&name), ret_entry));
+        if (!found) { /* the end; or an entry that a rescue could not read, and others behind it */
+            rst_name_set(&head_name, RST_MAP_HEAD, stream);
+            LOOK(iter, head_found, rst_view_map(view, rst_name_bytes(&head_name), ret_entry));
+            if (head_found != 1 || iter->next >= ret_entry->number) return head_found < 0 ? head_found : 0;
+            /* The head may have been seen later than the entry was missed: only a look after it tells a gap from one just appended. */
+            LOOK(iter, found, rst_view_map(view, rst_name_bytes(&name), ret_entry));
+        }
+        if (found) {
+            if (found == 1) iter->next++;
+            return found;
+        }
+    }
+}
+
+/* Which one it is, where that is all that can be said of it. */
+static void name_item(const roost_iter *iter, const struct rst_map_entry *entry, struct roost_item *ret_item)
+{
+    struct roost_item item = ROOST_ITEM_INIT;
+    bool stream = iter->pass == PASS_STREAM;
+    item.key = stream ? rst_bytes(iter->prefix.data + 1, iter->prefix.size - 1) : rst_bytes(iter->at + 1, iter->at_size - 1);
+    item.version = entry->lsn;
+    item.time_ns = entry->time_ns;
+    item.index = stream ? entry->number : 0;
+    RST_API_GIVE(ret_item, item);
 }
 
 int roost_iter_item(roost_iter *iter, struct roost_item *ret_item)
@@ -149,8 +182,10 @@ int roost_iter_item(roost_iter *iter, struct roost_item *ret_item)
     bool fits = iter->pass == PASS_KEYS || iter->pass == PASS_STREAM || iter->pass == PASS_STREAMS;
     if (!err && (!fits || !ret_item)) err = rst_fail(ROOST_EINVAL, "this pass does not give items");
     if (err) return err;
+    if (iter->ended) return 0;
     struct rst_map_entry entry;
     int found = iter->pass == PASS_STREAM ? next_stream_entry(iter, &entry) : next_named(iter, &entry);
+    if (found < 0) iter->ended = true;
     if (found != 1) return found;
     if (iter->pass == PASS_STREAMS) {
         struct roost_item item = ROOST_ITEM_INIT;
@@ -163,6 +198,7 @@ int roost_iter_item(roost_iter *iter, struct roost_item *ret_item)
         return 1;
     }
     err = rst_fill_item(iter->engine, &entry, ret_item);
+    if (err == ROOST_ECORRUPT) name_item(iter, &entry, ret_item);
     return err ? err : 1;
 }
 
@@ -174,11 +210,18 @@ int roost_iter_state(roost_iter *iter, struct roost_state *ret_state)
     uint8_t name[ROOST_NAME_SIZE_MAX + 1];
     size_t size;
     for (;;) {
+        if (iter->ended) return 0;
         int found = rst_state_next(iter->engine, rst_bytes(iter->at, iter->at_size), name, &size);
+        if (found < 0) iter->ended = true;
         if (found != 1) return found;
         memcpy(iter->at, name, size);
         iter->at_size = size;
         err = rst_fill_state(iter->engine, rst_bytes(iter->at, size), ret_state, iter->memory);
+        if (err == ROOST_ECORRUPT) {
+            struct roost_state named = ROOST_STATE_INIT;
+            named.name = rst_bytes(iter->at, size);
+            RST_API_GIVE(ret_state, named);
+        }
         if (err != ROOST_ENOENT) return err ? err : 1;
     }
 }

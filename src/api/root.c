@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * api/root.c: life, errors, care (layer 8). */
+#include <limits.h>
 #include <stdlib.h>
 
 #include "api/internal.h"
@@ -67,13 +68,65 @@ int roost_close(roost_root *root)
 static int request(roost_root *root, uint16_t kind)
 {
     int err = rst_api_enter(root);
-    return err ? err : rst_request_care(root->engine, kind);
+    return err ? err : rst_request_care(root->engine, kind, NULL);
 }
 
 int roost_sync(roost_root *root) { return request(root, RST_OP_SYNC); }
 int roost_rest(roost_root *root) { return request(root, RST_OP_REST); }
 int roost_checkpoint(roost_root *root) { return request(root, RST_OP_CHECKPOINT); }
-int roost_rebuild(roost_root *root) { return request(root, RST_OP_REBUILD); }
+
+int roost_rebuild(roost_root *root)
+{
+    uint64_t missing = 0;
+    int err = rst_api_enter(root);
+    if (err) return err;
+    if (root->engine->rebuilt) {
+        root->engine->rebuilt = false; /* done while it was opened */
+        missing = root->engine->rebuild_missing;
+    } else {
+        err = rst_request_care(root->engine, RST_OP_REBUILD, &missing);
+    }
+    return err ? err : missing < INT_MAX ? (int)missing : INT_MAX;
+}
+
+int roost_health(roost_root *root)
+{
+    int err = rst_api_enter(root);
+    return err ? err : rst_refused(root->engine, rst_engine_region(root->engine));
+}
+
+typedef int (*copy_fn)(const char *source, const char *path, roost_found_fn found, void *user, struct roost_copy *ret_copy);
+static int copy_root(copy_fn work, const char *source, const char *path, roost_found_fn found, void *user,
+                     struct roost_copy *ret_copy)
+{
+    struct roost_copy copy = ROOST_COPY_INIT;
+    rst_fail_clear();
+    if (!source || !source[0] || !path || !path[0]) return rst_fail(ROOST_EINVAL, "no path was given");
+    int result = work(source, path, found, user, &copy);
+    if (result >= 0 && ret_copy) RST_API_GIVE(ret_copy, copy);
+    return result;
+}
+
+int roost_restore(const char *source, const char *path, roost_found_fn found, void *user, struct roost_copy *ret_copy)
+{
+    return copy_root(rst_restore, source, path, found, user, ret_copy);
+}
+
+int roost_rescue(const char *source, const char *path, roost_found_fn found, void *user, struct roost_copy *ret_copy)
+{
+    return copy_root(rst_rescue, source, path, found, user, ret_copy);
+}
+
+int roost_backup(roost_root *root, const char *path, roost_found_fn found, void *user, struct roost_copy *ret_copy)
+{
+    struct roost_copy copy = ROOST_COPY_INIT;
+    int err = rst_api_enter(root);
+    if (err) return err;
+    if (!path || !path[0]) return rst_fail(ROOST_EINVAL, "no path was given");
+    err = rst_backup(root->engine, path, found, user, &copy);
+    if (!err && ret_copy) RST_API_GIVE(ret_copy, copy);
+    return err;
+}
 
 int roost_check(roost_root *root, roost_found_fn found, void *user)
 {

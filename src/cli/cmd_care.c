@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * cmd_care.c: roost stat, check, rebuild, checkpoint, settle. */
+ * cmd_care.c: roost stat, settle. */
 #include "cli.h"
 
 #include <inttypes.h>
@@ -118,103 +118,6 @@ const struct cli_command command_stat = {
     NULL,
     run_stat};
 
-/* ---- check ------------------------------------------------------------------------------------------------------- */
-
-struct check {
-    struct json_writer writer;
-    bool json;
-};
-
-static void found(void *user, int error, const char *file, uint64_t offset, const char *detail)
-{
-    struct check *check = user;
-    if (!check->json) {
-        cli_put_line_text(roost_text(file ? file : ""), 0);
-        printf(": byte %" PRIu64 ": ", offset);
-        cli_put_line_text(roost_text(detail && *detail ? detail : roost_error_text(error)), 0);
-        putchar('\n');
-        return;
-    }
-    json_open(&check->writer, NULL, '{');
-    json_text(&check->writer, "error", roost_error_name(error));
-    json_text(&check->writer, "file", file ? file : "");
-    json_unsigned(&check->writer, "offset", offset);
-    json_text(&check->writer, "detail", detail ? detail : "");
-    json_close(&check->writer, '}');
-}
-
-static int run_check(struct cli *cli)
-{
-    struct check check = {json_writer(stdout), false};
-    cli_no_options(cli, 0, 0);
-    check.json = cli->json;
-    int code = cli_open(cli, CLI_READING);
-    if (code) return code;
-    if (cli->json) {
-        json_open(&check.writer, NULL, '{');
-        json_open(&check.writer, "findings", '[');
-    }
-    int count = roost_check(cli->root, found, &check);
-    if (cli->json) {
-        json_close(&check.writer, ']');
-        json_bool(&check.writer, "ok", count == 0);
-        json_close(&check.writer, '}');
-        json_line_end(&check.writer);
-    }
-    if (count < 0) return cli_fail(count, "check");
-    if (!cli->json && count == 0) puts("every byte that the root vouches for is good");
-    if (count > 0)
-        cli_say("check: %d damaged place%s in %s; `roost export` saves what can be read, `roost rebuild` makes a "
-                "damaged index anew",
-                count, count == 1 ? "" : "s", cli->root_path);
-    return count ? CLI_CORRUPT : CLI_OK;
-}
-const struct cli_command command_check = {
-    "check",
-    "",
-    "Read every byte and compare index and stored data; changes nothing",
-    "A line for each damaged place; exit code 5 if there is one. May run while the root is in use.",
-    NULL,
-    run_check};
-
-/* ---- rebuild, checkpoint ----------------------------------------------------------------------------------------- */
-
-static int maintain(struct cli *cli, int (*work)(roost_root *), const char *name, const char *done)
-{
-    cli_no_options(cli, 0, 0);
-    int code = cli_open(cli, CLI_WRITING);
-    if (code) return code;
-    int error = work(cli->root);
-    if (error < 0) return cli_fail(error, "%s", name);
-    if (!cli->json) {
-        puts(done);
-        return CLI_OK;
-    }
-    struct json_writer writer = json_writer(stdout);
-    json_open(&writer, NULL, '{');
-    json_bool(&writer, "ok", true);
-    json_close(&writer, '}');
-    json_line_end(&writer);
-    return CLI_OK;
-}
-
-static int run_rebuild(struct cli *cli) { return maintain(cli, roost_rebuild, "rebuild", "the index is made anew"); }
-const struct cli_command command_rebuild = {
-    "rebuild",
-    "",
-    "Make the whole index anew from the stored data",
-    "Needed only when `roost check` finds a damaged index. Nothing that was stored is changed.",
-    NULL,
-    run_rebuild};
-
-static int run_checkpoint(struct cli *cli) { return maintain(cli, roost_checkpoint, "checkpoint", "the log is empty"); }
-const struct cli_command command_checkpoint = {"checkpoint",
-                                               "",
-                                               "Write the newest part of the index into a file and free the log",
-                                               "Happens by itself; useful before the directory is copied.",
-                                               NULL,
-                                               run_checkpoint};
-
 /* ---- settle ------------------------------------------------------------------------------------------------------ */
 
 static int run_settle(struct cli *cli)
@@ -228,7 +131,7 @@ static int run_settle(struct cli *cli)
     int code = cli_open(cli, CLI_WRITING);
     if (code) return code;
     int error = roost_settle(cli->root, &receipt, cli->wait_ms ? cli->wait_ms : 5000);
-    if (error < 0) return cli_fail(error, "this write was not confirmed");
+    if (error < 0) return cli_fail(error, error == ROOST_ETIMEDOUT ? "settle: still under way, ask again" : "settle");
     if (!cli->json) {
         printf("done: lsn %" PRIu64 ", id %" PRIu64 "\n", receipt.lsn, receipt.id);
         return CLI_OK;
@@ -246,6 +149,9 @@ const struct cli_command command_settle = {
     "settle",
     "CLIENT:SEQUENCE",
     "Ask what became of a write that timed out",
-    "The message of a write that timed out (exit code 6) has the receipt to ask with. Exit code 0: it was applied.",
+    "The message of a write that timed out (exit code 6) has the receipt to ask with. The exit code is the outcome:\n\n"
+    "0: it was applied.\n\n10: it was never applied and never will be; it is safe to do it again.\n\n"
+    "6: it is still under way (ask again), or too long ago to say (look for what it wrote).\n\n"
+    "Another: the write's own failure; nothing was applied.",
     NULL,
     run_settle};

@@ -17,6 +17,7 @@ struct transfer {
     struct cli *cli;
     struct json_writer writer;
     struct feed_result count;
+    uint64_t damaged_count; /* left out */
 };
 
 static bool failed(const struct transfer *transfer) { return ferror(transfer->writer.file) != 0; }
@@ -35,12 +36,24 @@ static void end_line(struct transfer *transfer)
     transfer->count.line_count++;
 }
 
+/* What one step of a pass gave: true: an entry; false: look at *got, which is then > 0 where a damaged entry was left out. */
+static bool given(struct transfer *transfer, int *got)
+{
+    if (*got != ROOST_ECORRUPT) return *got > 0;
+    cli_say("export: left out: %s", roost_error_detail());
+    transfer->damaged_count++;
+    *got = 1;
+    return false;
+}
+
 static int export_memories(struct transfer *transfer)
 {
     struct roost_memory memory = ROOST_MEMORY_INIT;
     roost_iter *iter = NULL;
     int got = roost_scan(transfer->cli->root, 0, 0, &iter);
-    while (got >= 0 && !failed(transfer) && (got = roost_iter_memory(iter, &memory)) > 0) {
+    for (got = got < 0 ? got : 1; got > 0 && !failed(transfer);) {
+        got = roost_iter_memory(iter, &memory);
+        if (!given(transfer, &got)) continue;
         begin_line(transfer, "memory");
         json_memory_fields(&transfer->writer, &memory);
         end_line(transfer);
@@ -55,7 +68,9 @@ static int export_keys(struct transfer *transfer)
     struct roost_item item = ROOST_ITEM_INIT;
     roost_iter *iter = NULL;
     int got = roost_kv_scan(transfer->cli->root, roost_text(""), &iter);
-    while (got >= 0 && !failed(transfer) && (got = roost_iter_item(iter, &item)) > 0) {
+    for (got = got < 0 ? got : 1; got > 0 && !failed(transfer);) {
+        got = roost_iter_item(iter, &item);
+        if (!given(transfer, &got)) continue;
         begin_line(transfer, "key");
         json_bytes(&transfer->writer, "key", item.key);
         json_item_fields(&transfer->writer, &item, "value");
@@ -71,7 +86,9 @@ static int export_entries(struct transfer *transfer, struct roost_bytes name)
     struct roost_item item = ROOST_ITEM_INIT;
     roost_iter *iter = NULL;
     int got = roost_stream_scan(transfer->cli->root, name, 0, &iter);
-    while (got >= 0 && !failed(transfer) && (got = roost_iter_item(iter, &item)) > 0) {
+    for (got = got < 0 ? got : 1; got > 0 && !failed(transfer);) {
+        got = roost_iter_item(iter, &item);
+        if (!given(transfer, &got)) continue;
         begin_line(transfer, "stream");
         json_bytes(&transfer->writer, "name", name);
         json_unsigned(&transfer->writer, "index", item.index);
@@ -88,8 +105,10 @@ static int export_streams(struct transfer *transfer)
     struct roost_item item = ROOST_ITEM_INIT;
     roost_iter *iter = NULL;
     int error = 0, got = roost_streams(transfer->cli->root, &iter);
-    while (got >= 0 && !error && !failed(transfer) && (got = roost_iter_item(iter, &item)) > 0)
-        error = export_entries(transfer, item.key);
+    for (got = got < 0 ? got : 1; got > 0 && !error && !failed(transfer);) {
+        got = roost_iter_item(iter, &item);
+        if (given(transfer, &got)) error = export_entries(transfer, item.key);
+    }
     roost_iter_close(iter);
     return got < 0 ? got : error;
 }
@@ -99,7 +118,9 @@ static int export_states(struct transfer *transfer)
     struct roost_state state = ROOST_STATE_INIT;
     roost_iter *iter = NULL;
     int got = roost_state_scan(transfer->cli->root, &iter);
-    while (got >= 0 && !failed(transfer) && (got = roost_iter_state(iter, &state)) > 0) {
+    for (got = got < 0 ? got : 1; got > 0 && !failed(transfer);) {
+        got = roost_iter_state(iter, &state);
+        if (!given(transfer, &got)) continue;
         if (!state.name.size) continue; /* the root's own: every root makes it itself */
         begin_line(transfer, "state");
         json_state_fields(&transfer->writer, &state);
@@ -116,11 +137,17 @@ static int export_all(struct transfer *transfer)
     if (!error) error = export_keys(transfer);
     if (!error) error = export_streams(transfer);
     if (!error) error = export_states(transfer);
-    return error ? cli_fail(error, "export") : CLI_OK;
+    if (error) return cli_fail(error, "export");
+    /* What the log cannot show any more is not even counted: its damage alone is reason to warn (cli_open did). */
+    bool hurt = transfer->damaged_count || roost_health(transfer->cli->root) == ROOST_EDAMAGED;
+    if (transfer->damaged_count)
+        cli_say("export: %" PRIu64 " damaged entr%s left out; `roost check` lists what is hurt", transfer->damaged_count,
+                transfer->damaged_count == 1 ? "y was" : "ies were");
+    return hurt ? CLI_CORRUPT : CLI_OK;
 }
 
-/* Into a new file that takes the name only when it is complete and on the disk: an export that fails leaves the old
- * one. */
+/* Into a new file that takes the name only when it is complete and on the disk: an export that fails leaves the old one, and one
+ * from a damaged root lies beside it. */
 static int export_to_file(struct transfer *transfer, const char *path)
 {
     char *temporary = NULL;
@@ -141,10 +168,17 @@ static int export_to_file(struct transfer *transfer, const char *path)
     }
     int code = export_all(transfer);
     bool good = fflush(transfer->writer.file) == 0 && !failed(transfer) && fsync(descriptor) == 0;
+    bool hurt = code == CLI_CORRUPT && good && transfer->count.line_count;
     if (!code && !good) code = cli_fail_system(errno, "could not write", path);
     fclose(transfer->writer.file);
-    if (!code && rename(temporary, path) < 0) code = cli_fail_system(errno, "could not write", path);
-    if (code) unlink(temporary);
+    char *partial = NULL;
+    if (hurt && access(path, F_OK) == 0 && asprintf(&partial, "%s.partial", path) > 0)
+        cli_say("export: %s stays as it is; what can be read now is in %s", path, partial);
+    if ((!code || hurt) && rename(temporary, partial ? partial : path) < 0)
+        code = cli_fail_system(errno, "could not write", path);
+    else if (code && !hurt)
+        unlink(temporary);
+    free(partial);
     free(temporary);
     return code;
 }
@@ -169,8 +203,10 @@ static void put_counts_json(const struct feed_result *count, bool import)
 
 static void put_counts(FILE *file, const char *what, const struct feed_result *count)
 {
-    fprintf(file, "%s %" PRIu64 " memories, %" PRIu64 " keys, %" PRIu64 " stream entries, %" PRIu64 " states\n", what,
-            count->memory_count, count->key_count, count->stream_entry_count, count->state_count);
+    fprintf(file, "%s %" PRIu64 " memor%s, %" PRIu64 " key%s, %" PRIu64 " stream entr%s, %" PRIu64 " state%s\n", what,
+            count->memory_count, count->memory_count == 1 ? "y" : "ies", count->key_count, count->key_count == 1 ? "" : "s",
+            count->stream_entry_count, count->stream_entry_count == 1 ? "y" : "ies", count->state_count,
+            count->state_count == 1 ? "" : "s");
 }
 
 static int run_export(struct cli *cli)
@@ -181,12 +217,12 @@ static int run_export(struct cli *cli)
     int code = cli_open(cli, CLI_READING);
     if (code) return code;
     code = path ? export_to_file(&transfer, path) : export_all(&transfer);
-    if (code) return code;
+    if (code && code != CLI_CORRUPT) return code;
     if (path && cli->json)
         put_counts_json(&transfer.count, false);
     else if (path)
         put_counts(stdout, "exported", &transfer.count);
-    return CLI_OK;
+    return code;
 }
 const struct cli_command command_export = {
     "export",
@@ -194,7 +230,10 @@ const struct cli_command command_export = {
     "Write everything as JSON lines to FILE or stdout",
     "Memories, keys, streams and states, lossless, one JSON object a line. FILE is replaced only when all of it is "
     "written; it can be\n"
-    "read by you alone. Others may go on writing meanwhile; what they add during the export may or may not be in it.",
+    "read by you alone. Others may go on writing meanwhile; what they add during the export may or may not be in it. A damaged\n"
+    "entry is left out and named on stderr; the exit code is then 5, and a FILE that was there before is kept: what can be read "
+    "is in\n"
+    "FILE.partial.",
     NULL,
     run_export};
 

@@ -101,7 +101,7 @@ static void say(const char *text)
     line[used++] = '\n';
     /* One write, so that lines of processes that share the terminal do not mix. */
     fwrite(line, 1, used, stderr);
-    fflush(stderr);
+    (void)fflush(stderr);
 }
 
 void cli_say(const char *format, ...)

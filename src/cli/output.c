@@ -21,7 +21,7 @@ void cli_output_start(void)
     const char *no_colour = getenv("NO_COLOR"), *kind = getenv("TERM");
     struct winsize size;
     /* A reader that went away is an EPIPE that we look at, not a death inside the library. */
-    signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
     terminal = isatty(STDOUT_FILENO) == 1;
     colour = terminal && !(no_colour && *no_colour) && kind && strcmp(kind, "dumb") != 0;
     if (terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20) terminal_columns = size.ws_col;

@@ -160,7 +160,11 @@ int cli_open(struct cli *cli, enum cli_purpose purpose)
     int code = cli_find_root(cli);
     if (code) return code;
     int error = cli_try_open(cli, purpose);
-    if (error >= 0) return CLI_OK;
+    if (error >= 0) {
+        /* Who writes is refused, and told then. */
+        if (purpose == CLI_READING && roost_health(cli->root) == ROOST_EDAMAGED) cli_say("warning: %s", roost_error_detail());
+        return CLI_OK;
+    }
     if (error == ROOST_ENOROOT) {
         char what[3 * 4096];
         cli_no_root(cli, what, sizeof what);

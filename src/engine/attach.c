@@ -111,9 +111,6 @@ static int make_region(struct rst_engine *engine)
     int err = rst_os->random(&engine->identity.nonce, sizeof engine->identity.nonce);
     if (err) return rst_fail(err, "no random numbers to be had");
     if (!engine->identity.nonce) engine->identity.nonce = 1;
-    /* Somebody may have cut the file short: what is missing reads as no frame, and must be real space again before anything is written. */
-    err = rst_os->allocate(engine->log.file, 0, RST_LOG_RING_OFFSET + engine->log.size);
-    if (err) return rst_fail(err, "%s/state.wal was cut short and cannot be made whole again: %s", engine->path, strerror(-err));
     err = rst_region_create(engine->root_directory, &engine->identity, &engine->mapping->region);
     if (err == ROOST_ENOSPC && engine->identity.kind == ROOST_REGION_FILE) {
         /* A full disk keeps nobody from reading, forgetting and deleting (R9). */
@@ -123,6 +120,12 @@ static int make_region(struct rst_engine *engine)
     if (err) return err;
     rst_mapping_attach_arenas(engine->mapping);
     err = rst_recover_cold(engine, same_boot);
+    /* Somebody may have cut the file short: what is missing reads as no frame. Where that proves harmless it is made real space again
+     * before anything more is written; else it stays as it is, as the proof. */
+    if (!err && !rst_broken(engine)) {
+        err = rst_os->allocate(engine->log.file, 0, RST_LOG_RING_OFFSET + engine->log.size);
+        if (err) rst_fail(err, "%s/state.wal was cut short and cannot be made whole again: %s", engine->path, strerror(-err));
+    }
     /* Opened for the first time: whoever made it may have died before he could make its name durable. */
     if (!err && engine->log.header.sequence == 1) err = rst_os->fsync(engine->root_directory);
     if (!err && engine->log.header.sequence == 1) err = rst_root_sync_parent(engine->path);

@@ -263,7 +263,8 @@ static int secure(struct rst_engine *engine, struct rst_prepared *prepared, stru
 {
     size_t consumed_count = rst_item_count(items);
     uint64_t need = prepared->need + ARENA_SLACK;
-    uint64_t frame = engine->decide.entries.size + consumed_count * sizeof(struct rst_frame_consumed) + 2 * RST_FRAME_ALIGNMENT;
+    uint64_t frame =
+        engine->decide.entries.size + consumed_count * sizeof(struct rst_frame_consumed) + UINT64_C(2) * RST_FRAME_ALIGNMENT;
     uint64_t reserve = engine->log.size / 8 < LOG_RESERVE_MAX ? engine->log.size / 8 : LOG_RESERVE_MAX;
     if (need > rst_arena_room(engine) || frame + reserve > rst_frame_log_room(engine)) return ROOST_EAGAIN;
     int err = rst_arena_secure(engine, need);
@@ -495,8 +496,8 @@ static int commit_own(struct rst_engine *engine, bool states, bool durable, uint
     if (!err && states) err = add_states(engine, true, 0);
     if (!err) err = prepare(engine, &prepared);
     uint64_t need = prepared.need + ARENA_SLACK;
-    if (!err &&
-        (need > rst_arena_room(engine) || engine->decide.entries.size + 2 * RST_FRAME_ALIGNMENT > rst_frame_log_room(engine)))
+    if (!err && (need > rst_arena_room(engine) ||
+                 engine->decide.entries.size + UINT64_C(2) * RST_FRAME_ALIGNMENT > rst_frame_log_room(engine)))
         err = ROOST_EAGAIN;
     if (!err) err = rst_arena_secure(engine, need);
     if (!err && (err = secure_chunks(engine)) == ROOST_ENOSPC) {

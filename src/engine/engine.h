@@ -12,7 +12,10 @@
  * read.c        views                           states.c      agents' states
  * watch.c       sleeping on changes             verify.c      check, stats
  * clients.c     outcomes of submissions         arena.c       the live segments' memory
- * rebuild.c     the index from the blocks
+ * rebuild.c     the index from the blocks        past.c        what the old index knows
+ * mend.c        a root whose index is gone       scrub.c       check: all bytes of blocks and log
+ * clone.c       backup, restore                  rescue.c      what is left of a damaged root
+ * offline.c     a root that is not one yet
  *
  * Locks, in this order: slot_lock (which slot this handle has), commit_lock (the role, everything that writes; R17), lane_lock
  * (this handle's lane), view_lock (the list of open segments). Nothing else waits while holding one of the last two. */
@@ -80,8 +83,11 @@ struct rst_engine {
     struct rst_region_identity identity; /* under commit_lock */
     uint64_t device, inode;              /* of state.wal as it was opened */
     bool observer, threadless;
-    bool opened; /* given to its user: other threads may be inside */
-    bool forked; /* set in a fork's child: every call answers ROOST_EFORK */
+    bool mending;             /* ROOST_OPEN_REBUILD: a damaged index is made anew while opening */
+    bool rebuilt;             /* it was */
+    uint64_t rebuild_missing; /* and so many memories were not found again */
+    bool opened;              /* given to its user: other threads may be inside */
+    bool forked;              /* set in a fork's child: every call answers ROOST_EFORK */
     int32_t process_id;
 
     /* A slot that is borrowed (R12) is given back when the last thread inside a write has left it. Changed under slot_lock and
@@ -111,6 +117,7 @@ struct rst_engine {
     struct rst_writer_state writer;
     struct rst_snapshot snapshot;
     int64_t last_work_ns, unsynced_since_ns;
+    int64_t yielded_ns;   /* when it last let go of the role because somebody asked for it */
     int64_t own_limit_ns; /* when this process last met a limit of its own: others go first for a while (R9) */
     struct rst_decide decide;
     struct rst_analyzer *analyzer;
@@ -173,6 +180,9 @@ void rst_handle_leave(struct rst_engine *engine);
 int rst_root_create(const char *path, const struct roost_settings *settings);
 int rst_engine_open(const char *path, const struct roost_options *options, bool threadless, struct rst_engine **ret_engine);
 int rst_engine_close(struct rst_engine *engine);
+/* A handle of nothing yet, for offline.c: closes what it has when it is freed. NULL: no memory. */
+struct rst_engine *rst_engine_bare(const char *path, bool observer);
+void rst_engine_bare_free(struct rst_engine *engine);
 /* Refuses a forked handle; every entry point of the API begins with it. */
 int rst_engine_check(const struct rst_engine *engine);
 void rst_engine_log(const struct rst_engine *engine, enum roost_log_level level, const char *format, ...)
@@ -300,8 +310,20 @@ int rst_checkpoint_sync_chunks(struct rst_engine *engine);
 int rst_checkpoint_install(struct rst_engine *engine, struct rst_manifest *manifest);
 
 /* ---- rebuild.c: the same ---- */
-/* Makes the index anew from the blocks. */
-int rst_rebuild(struct rst_engine *engine);
+/* Makes the index anew from the blocks. *ret_missing: how many memories the totals had and nobody knows any more. */
+int rst_rebuild(struct rst_engine *engine, uint64_t *ret_missing);
+
+/* ---- mend.c: for engine->mending ---- */
+int rst_mend_folder(struct rst_engine *engine);
+/* MANIFEST cannot be read (why: ROOST_ECORRUPT or ROOST_ENOENT): what it would say at least, from the log. 1: there it is, and the
+ * index must be made anew; 0: there never was one; ROOST_EDAMAGED: the log is damaged too. */
+int rst_mend_manifest(struct rst_engine *engine, int why, struct rst_manifest_header *ret_header);
+void rst_mend_clients(struct rst_engine *engine);
+
+/* ---- clone.c, rescue.c: see roost.h ---- */
+int rst_backup(struct rst_engine *engine, const char *path, roost_found_fn found, void *user, struct roost_copy *ret_copy);
+int rst_restore(const char *source, const char *path, roost_found_fn found, void *user, struct roost_copy *ret_copy);
+int rst_rescue(const char *source, const char *path, roost_found_fn found, void *user, struct roost_copy *ret_copy);
 
 /* ---- read.c ---- */
 struct rst_reader {
@@ -342,8 +364,9 @@ int rst_settle(struct rst_engine *engine, struct roost_receipt *receipt, uint32_
 /* A request that stands alone (enum rst_op_kind from RST_OP_STATE_CLAIM on). */
 int rst_request(struct rst_engine *engine, uint16_t kind, uint64_t number, uint64_t argument, struct roost_bytes name,
                 uint32_t level, uint32_t wait_ms, struct rst_outcome *ret_outcome);
-/* The same for what may take long (checkpoint, rebuild): taken up within the handle's wait_ms, or ROOST_ETIMEDOUT and nothing is done. */
-int rst_request_care(struct rst_engine *engine, uint16_t kind);
+/* The same for what may take long (checkpoint, rebuild): taken up within the handle's wait_ms, or ROOST_ETIMEDOUT and nothing is done.
+ * *ret_number (may be NULL): the answer's number. */
+int rst_request_care(struct rst_engine *engine, uint16_t kind, uint64_t *ret_number);
 
 /* ---- states.c ---- */
 int rst_state_publish(struct rst_engine *engine, const struct roost_state *state, uint32_t level, uint32_t wait_ms);

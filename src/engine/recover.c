@@ -181,12 +181,53 @@ static int replay(struct rst_engine *engine, bool force)
     return err;
 }
 
+/* Is there a record of a later LSN behind the tail? Records are written just before their frame, one commit after the other. */
+static bool records_beyond(struct rst_engine *engine, uint64_t lsn)
+{
+    uint32_t chunk = (uint32_t)engine->writer.chunk;
+    uint64_t offset = engine->writer.chunk_tail;
+    for (int64_t size; (size = rst_blocks_size(&engine->blocks, chunk)) > 0; chunk++, offset = 0) {
+        while (offset + sizeof(struct rst_record) <= (uint64_t)size) {
+            int err;
+            struct rst_record_view record;
+            const uint8_t *bytes = rst_blocks_bytes(&engine->blocks, chunk, offset, (uint64_t)size - offset, &err);
+            if (!bytes || rst_record_decode(bytes, (uint64_t)size - offset, chunk, offset, &record) < 0) break;
+            const struct rst_record *header = &record.header;
+            bool extent = header->kind == RST_RECORD_VOID;
+            if (!extent && header->lsn > lsn && header->epoch >= engine->writer.epoch) return true;
+            offset += extent ? header->number : rst_record_size(header->fields_size, header->payload_size);
+        }
+    }
+    return false;
+}
+
+/* A log never shrinks by itself. Somebody cut it off: half a frame at its end may be a torn tail, more than that was acknowledged. */
+static int cut_within_acknowledged(struct rst_engine *engine, bool *ret_cut)
+{
+    struct rst_stat stat;
+    struct rst_frame_header torn;
+    const struct rst_writer_state *writer = &engine->writer;
+    *ret_cut = false;
+    int err = rst_os->stat(engine->log.file, &stat);
+    if (err) return rst_fail(err, "looking at %s/state.wal: %s", engine->path, strerror(-err));
+    if (stat.size >= RST_LOG_RING_OFFSET + engine->log.size) return 0;
+    err = rst_log_read(&engine->log, writer->written_position, &torn, sizeof torn);
+    if (err) return err;
+    bool seen = torn.magic == RST_FRAME_MAGIC && torn.position == writer->written_position &&
+                torn.lsn_first > writer->written_lsn && torn.lsn_last >= torn.lsn_first;
+    *ret_cut = records_beyond(engine, seen ? torn.lsn_last : writer->written_lsn);
+    return 0;
+}
+
 /* Beyond the last good frame: a torn tail, or damage within what was acknowledged (R3)? */
 static int judge_tail(struct rst_engine *engine, bool same_boot)
 {
     struct rst_writer_state *writer = &engine->writer;
     uint64_t durable_lsn, epoch, found_position;
     int err = rst_log_look_ahead(&engine->log, writer->written_position, &durable_lsn, &epoch, &found_position);
+    if (err) return err;
+    bool cut;
+    err = cut_within_acknowledged(engine, &cut);
     if (err) return err;
     uint64_t ended = writer->epoch;
     bool dropped = epoch > 0;
@@ -195,6 +236,10 @@ static int judge_tail(struct rst_engine *engine, bool same_boot)
                  "%s/state.wal: a frame at position %llu proves that changes up to %llu were acknowledged, but only those up to "
                  "%llu can be read",
                  engine->path, (unsigned long long)found_position, (unsigned long long)durable_lsn,
+                 (unsigned long long)writer->written_lsn);
+        rst_break(engine, ROOST_EDAMAGED, writer->written_position);
+    } else if (cut) {
+        rst_fail(ROOST_EDAMAGED, "%s/state.wal was cut short; changes up to %llu can be read", engine->path,
                  (unsigned long long)writer->written_lsn);
         rst_break(engine, ROOST_EDAMAGED, writer->written_position);
     }
@@ -230,7 +275,11 @@ int rst_recover_cold(struct rst_engine *engine, bool same_boot)
     struct rst_manifest manifest;
     memset(&manifest, 0, sizeof manifest);
     int err = rst_manifest_read(engine->index_directory, &manifest);
-    if (err == ROOST_ENOENT) err = 0;
+    /* Whoever came to mend: 1, and a header from what the log says. */
+    bool lost = engine->mending && (err == ROOST_ECORRUPT || err == ROOST_ENOENT);
+    if (lost) err = rst_mend_manifest(engine, err, &manifest.header);
+    lost = lost && err == 1;
+    if (err == ROOST_ENOENT || lost) err = 0;
     if (err) return err;
     begin_from_manifest(engine, &manifest.header);
     engine->writer.durable_position = engine->writer.completed_position = engine->writer.replay_position;
@@ -238,17 +287,21 @@ int rst_recover_cold(struct rst_engine *engine, bool same_boot)
     /* It may have been renamed by a process that died before it could sync the folder: what the one before it needs goes only
      * after that. */
     err = engine->observer ? 0 : rst_manifest_sync(engine->index_directory);
-    if (!err && !engine->observer) rst_segments_sweep(engine->index_directory, &manifest);
+    if (!err && !engine->observer && !engine->mending) rst_segments_sweep(engine->index_directory, &manifest);
     remember_manifest_clients(engine, &manifest);
+    if (lost) rst_mend_clients(engine);
     rst_manifest_free(&manifest);
     if (!err) err = empty_arena(engine, 0);
     if (!err) {
         /* Segments that another version built, or that are damaged, are derived: made anew from the blocks. */
         struct rst_reader reader;
-        err = rst_reader_begin_commit(engine, &reader);
+        err = lost ? ROOST_ECORRUPT : rst_reader_begin_commit(engine, &reader);
         if (!err) rst_reader_end(&reader);
-        if (err == ROOST_EVERSION)
-            err = engine->observer ? needs_writer(engine, "another version built its index") : rst_rebuild(engine);
+        if (err == ROOST_EVERSION || (err == ROOST_ECORRUPT && engine->mending)) {
+            engine->rebuilt = true;
+            err = engine->observer ? needs_writer(engine, "another version built its index")
+                                   : rst_rebuild(engine, &engine->rebuild_missing);
+        }
     }
     if (!err) err = replay(engine, same_boot);
     if (!err) err = judge_tail(engine, same_boot);

@@ -61,7 +61,7 @@ void rst_request_serve(struct rst_engine *engine, struct rst_item *item, bool *r
         item->answer.result = rst_checkpoint(engine);
         break;
     case RST_OP_REBUILD:
-        item->answer.result = rst_rebuild(engine);
+        item->answer.result = rst_rebuild(engine, &item->answer.id);
         break;
     case RST_OP_REST:
         rst_store_seq_u32(&rst_commit_region(engine)->header->wanted, 1);

@@ -56,7 +56,15 @@ static uint64_t own_word(const struct rst_engine *engine)
 /* A process that met a limit of its own (R9) lets go though there is work, and lets others take the role first. */
 static bool limited(const struct rst_engine *engine)
 {
-    return engine->own_limit_ns && rst_os->monotonic_time() - engine->own_limit_ns < 5 * RST_WAIT_SLICE_MS * INT64_C(1000000);
+    return engine->own_limit_ns && rst_os->monotonic_time() - engine->own_limit_ns < INT64_C(5000000) * RST_WAIT_SLICE_MS;
+}
+
+/* Who was asked for the role and let go of it does not take it again before whoever asked had a chance. Not while closing. */
+static bool yields(const struct rst_engine *engine)
+{
+    enum { YIELD_MS = 4 };
+    return engine->yielded_ns && rst_os->monotonic_time() - engine->yielded_ns < YIELD_MS * INT64_C(1000000) &&
+           !rst_load_u32(&engine->service_stop);
 }
 
 /* Writing stopped for something that may have passed: the holder does what an heir would (R9, R20). 1, or an error. */
@@ -70,7 +78,7 @@ static int try_again(struct rst_engine *engine)
 int rst_role_take(struct rst_engine *engine)
 {
     if (engine->role_held) return rst_engine_named(engine) ? try_again(engine) : still_right(engine);
-    if (limited(engine)) return 0;
+    if (limited(engine) || yields(engine)) return 0;
     int err = rst_os->flock(engine->log.file);
     if (err == -EWOULDBLOCK) return 0;
     if (err) return rst_fail(err, "locking %s/state.wal: %s", engine->path, strerror(-err));
@@ -196,6 +204,7 @@ static int64_t serve(struct rst_engine *engine)
     if (wanted || (!hold && now - engine->last_work_ns >= idle)) {
         int rested = rst_role_rest(engine);
         if (rested < 0 && !engine->last_error) engine->last_error = rested;
+        if (rested == 1 && wanted) engine->yielded_ns = rst_os->monotonic_time();
         if (rested == 1) return -1;
     }
     if (hold) idle = RST_SYNC_DELAY_MS * INT64_C(1000000);

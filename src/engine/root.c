@@ -60,8 +60,9 @@ static int open_files(struct rst_engine *engine)
         engine->index_directory == -ENFILE)
         return rst_fail(engine->index_directory == -ENFILE ? ROOST_EMFILE : engine->index_directory, "opening %s/index: %s", path,
                         strerror(-engine->index_directory));
-    if (engine->index_directory < 0)
-        return rst_fail(ROOST_ECORRUPT, "%s has no folder index/; make it and run `roost rebuild`", path);
+    if (engine->index_directory < 0 && !engine->mending)
+        return rst_fail(ROOST_ECORRUPT, "%s has no folder index/; `roost rebuild` makes it and the index anew", path);
+    if (engine->index_directory < 0 && (err = rst_mend_folder(engine))) return err;
     err = rst_blocks_open(&engine->blocks, engine->root_directory, engine->log.chunk_size);
     return err ? rst_fail_context(err, "%s", path) : 0;
 }
@@ -112,6 +113,7 @@ static struct rst_engine *new_engine(const char *path, const struct roost_option
     if (!engine->options.wait_ms) engine->options.wait_ms = WAIT_MS_DEFAULT;
     if (!engine->options.idle_ms) engine->options.idle_ms = IDLE_MS_DEFAULT;
     engine->observer = engine->options.flags & ROOST_OPEN_OBSERVE;
+    engine->mending = !engine->observer && engine->options.flags & ROOST_OPEN_REBUILD;
     engine->threadless = threadless;
     engine->process_id = rst_os->process_id();
     engine->root_directory = engine->index_directory = engine->log.file = engine->blocks.directory = -1;
@@ -125,6 +127,15 @@ static struct rst_engine *new_engine(const char *path, const struct roost_option
     free_engine(engine);
     return NULL;
 }
+
+struct rst_engine *rst_engine_bare(const char *path, bool observer)
+{
+    struct roost_options options = ROOST_OPTIONS_INIT;
+    if (observer) options.flags = ROOST_OPEN_OBSERVE;
+    return new_engine(path, &options, true);
+}
+
+void rst_engine_bare_free(struct rst_engine *engine) { free_engine(engine); }
 
 int rst_engine_open(const char *path, const struct roost_options *options, bool threadless, struct rst_engine **ret_engine)
 {

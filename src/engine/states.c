@@ -316,7 +316,7 @@ static int publish(struct rst_engine *engine, const struct rst_owned_state *owne
 /* The region was replaced: the same value, under the same version, in a slot of the new one. Under state_lock. */
 static int move_owned(struct rst_engine *engine, struct rst_owned_state *owned, uint32_t wait_ms)
 {
-    struct rst_owned_state fresh;
+    struct rst_owned_state fresh = {0};
     struct rst_state_header carried, there;
     uint64_t words[ROOST_STATE_SIZE_MAX / 8];
     if (owned->nonce == rst_engine_region(engine)->header->nonce) return 0;
@@ -359,6 +359,7 @@ int rst_state_publish(struct rst_engine *engine, const struct roost_state *state
             rst_buffer_add(&engine->owned_states, &fresh, sizeof fresh);
             if (engine->owned_states.failed) {
                 release(engine, &fresh, true);
+                engine->owned_states.failed = false; /* the next state may find memory again */
                 err = rst_fail(ROOST_ENOMEM, "no memory for a state");
             }
             owned = owned_at(engine, state->name);

@@ -265,13 +265,14 @@ int rst_request(struct rst_engine *engine, uint16_t kind, uint64_t number, uint6
     return ask(engine, kind, number, argument, name, level, wait_ms, ret_outcome, NULL);
 }
 
-static int ask_for_care(struct rst_engine *engine, uint16_t kind)
+static int ask_for_care(struct rst_engine *engine, uint16_t kind, uint64_t *ret_number)
 {
     enum { CARE_WAIT_MS = 600 * 1000 };
     struct rst_outcome outcome;
     struct roost_receipt receipt;
     memset(&receipt, 0, sizeof receipt);
     int err = ask(engine, kind, 0, 0, (struct roost_bytes){NULL, 0}, ROOST_PROCESS, 0, &outcome, &receipt);
+    if (!err) *ret_number = outcome.id;
     if (err != ROOST_ETIMEDOUT || outcome.result || !receipt.sequence) return err;
     if (rst_submit_cancel(engine, &receipt) == 0) {
         char name[96];
@@ -281,16 +282,20 @@ static int ask_for_care(struct rst_engine *engine, uint16_t kind)
             "%s: %s holds the writer's role (stopped or busy) and did not take the request up in time; nothing was done",
             engine->path, name);
     }
-    return rst_settle(engine, &receipt, CARE_WAIT_MS);
+    err = rst_settle(engine, &receipt, CARE_WAIT_MS);
+    if (!err) *ret_number = receipt.id;
+    return err;
 }
 
-int rst_request_care(struct rst_engine *engine, uint16_t kind)
+int rst_request_care(struct rst_engine *engine, uint16_t kind, uint64_t *ret_number)
 {
     if (engine->observer) return rst_fail(ROOST_EROFS, "%s was opened as an observer, which cannot ask the writer", engine->path);
     int err = rst_slot_use(engine, rst_os->monotonic_time() + (int64_t)engine->options.wait_ms * 1000000);
     if (err) return err;
-    err = ask_for_care(engine, kind); /* its lane is the handle's until it is answered or taken back */
+    uint64_t number = 0;
+    err = ask_for_care(engine, kind, &number); /* its lane is the handle's until it is answered or taken back */
     rst_slot_unuse(engine);
+    if (!err && ret_number) *ret_number = number;
     return err;
 }
 

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * engine/verify.c: looking at everything, changing nothing (layer 7). */
+ * engine/verify.c: looking at everything, changing nothing (layer 7): the index, and what it leads to. scrub.c looks at the bytes
+ * of blocks and log. */
+#include "engine/verify.h"
+
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,83 +13,123 @@
 #include "engine/engine.h"
 #include "model/names.h"
 
-struct findings {
-    roost_found_fn found;
-    void *user;
-    int count;
-    const char *file;
-};
+/* ---- findings ---- */
 
-static void report(struct findings *findings, int err, const char *file, uint64_t offset)
+void rst_finding(struct rst_findings *findings, int err, const char *file, uint64_t offset)
 {
-    findings->count++;
+    if (err) findings->count++;
     if (findings->found) findings->found(findings->user, err, file, offset, rst_fail_detail());
 }
 
-static void report_section(void *user, uint64_t offset, const char *what)
+void rst_finding_place(struct rst_findings *findings, int err, uint32_t chunk, uint64_t offset, const char *format, ...)
 {
-    struct findings *findings = user;
-    rst_fail(ROOST_ECORRUPT, "%s: %s", findings->file, what);
-    report(findings, ROOST_ECORRUPT, findings->file, offset);
-}
-
-static void report_place(struct findings *findings, int err, const struct rst_place *place)
-{
-    char file[48], name[32];
-    rst_chunk_name(place->chunk, name);
+    char file[48], name[32], text[480];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    rst_chunk_name(chunk, name);
     snprintf(file, sizeof file, "blocks/%s", name);
-    report(findings, err, file, place->offset);
+    rst_fail(err, "%s", text);
+    if (err) rst_buffer_add_u64(&findings->places, (uint64_t)chunk << 32 | (offset & UINT32_MAX));
+    rst_finding(findings, err, file, offset);
 }
 
-/* A record that the index names: there, whole, and what it is said to be. */
-static int check_record(struct rst_engine *engine, const struct rst_place *place, uint64_t lsn, uint64_t id,
-                        struct findings *findings)
+bool rst_findings_have(const struct rst_findings *findings, uint32_t chunk, uint64_t from, uint64_t end)
+{
+    for (size_t i = 0; i < findings->places.size; i += 8) {
+        uint64_t place = rst_get_u64(findings->places.data + i);
+        if (place >> 32 == chunk && (place & UINT32_MAX) >= from && (place & UINT32_MAX) < end) return true;
+    }
+    return false;
+}
+
+void rst_describe_name(struct roost_bytes key, char *ret_text, size_t size)
+{
+    const char *bytes = (const char *)key.data + 1;
+    size_t name_size = key.size ? key.size - 1 : 0;
+    switch (key.size ? *((const char *)key.data) : 0) {
+    case RST_MAP_KEY:
+        snprintf(ret_text, size, "key \"%.*s\"", (int)name_size, bytes);
+        break;
+    case RST_MAP_AGENT:
+        snprintf(ret_text, size, "state of \"%.*s\"", (int)name_size, bytes);
+        break;
+    case RST_MAP_STREAM:
+        if (name_size < 9) break;
+        snprintf(ret_text, size, "entry %llu of stream \"%.*s\"", (unsigned long long)rst_get_be64(bytes + name_size - 8),
+                 (int)(name_size - 9), bytes);
+        break;
+    default:
+        snprintf(ret_text, size, "an entry of the index");
+    }
+}
+
+/* ---- from the index to the blocks ---- */
+
+/* A record that the index names: there, and what it is said to be. Its payload is scrub's. */
+static int check_record(struct rst_engine *engine, const struct rst_place *place, uint64_t lsn, uint64_t id, const char *what,
+                        struct rst_findings *findings)
 {
     struct rst_record_view record;
+    char detail[256];
     int err = rst_blocks_read(&engine->blocks, place, &record);
-    if (!err && !rst_record_payload_right(&record)) err = rst_fail(ROOST_ECORRUPT, "the payload fails its checksum");
-    if (!err && (record.header.lsn != lsn || (id && record.header.number != id)))
-        err = rst_fail(ROOST_ECORRUPT, "the index names another record here (LSN %llu, found %llu)", (unsigned long long)lsn,
-                       (unsigned long long)record.header.lsn);
     if (err && err != ROOST_ECORRUPT) return err;
-    if (err) report_place(findings, err, place);
+    snprintf(detail, sizeof detail, "%s", rst_fail_detail());
+    if (err)
+        rst_finding_place(findings, err, place->chunk, place->offset, "%s: %s", what, detail);
+    else if (record.header.lsn != lsn || (id && record.header.number != id))
+        rst_finding_place(findings, ROOST_ECORRUPT, place->chunk, place->offset,
+                          "%s: the index leads to another record (LSN %llu, found %llu)", what, (unsigned long long)lsn,
+                          (unsigned long long)record.header.lsn);
     return 0;
 }
 
-static int check_memories(struct rst_engine *engine, struct findings *findings)
+/* One look: an error of the index itself is a finding, and ends the pass. */
+static int index_failed(struct rst_findings *findings, int err)
 {
-    uint64_t id = 1, seen = 0;
-    for (;;) {
+    if (err != ROOST_ECORRUPT && err != ROOST_EVERSION) return err;
+    findings->index_unusable = true;
+    rst_finding(findings, err, "index", 0);
+    return 0;
+}
+
+static int check_totals(struct rst_engine *engine, const struct rst_reader *reader, uint64_t seen, struct rst_findings *findings)
+{
+    struct rst_snapshot now;
+    /* The count is compared only if nothing was written meanwhile. */
+    if (!rst_region_read_snapshot(rst_engine_region(engine), &now) || now.visible_lsn != reader->snapshot.visible_lsn ||
+        now.memory_count != reader->view.memory_count || seen == reader->view.memory_count)
+        return 0;
+    rst_fail(ROOST_ECORRUPT, "the index lists %llu memories, its totals say %llu", (unsigned long long)seen,
+             (unsigned long long)now.memory_count);
+    rst_finding(findings, ROOST_ECORRUPT, "index", 0);
+    return 0;
+}
+
+static int check_memories(struct rst_engine *engine, struct rst_findings *findings)
+{
+    uint64_t begun_lsn = 0, seen = 0;
+    for (uint64_t id = 1;;) {
         struct rst_reader reader;
         struct rst_memory_entry entry;
+        char what[64];
         int err = rst_reader_begin(engine, &reader);
-        if (err) return err;
+        if (err) return index_failed(findings, err);
         int found = rst_view_memory_near(&reader.view, id, true, &entry);
-        uint64_t expected = reader.view.memory_count;
         if (rst_reader_end(&reader) == ROOST_EAGAIN) continue;
-        if (found < 0) {
-            report(findings, found, "index", 0);
-            return 0;
-        }
-        if (!found) {
-            struct rst_snapshot now;
-            /* The count is compared only if nothing was written meanwhile. */
-            if (rst_region_read_snapshot(rst_engine_region(engine), &now) && now.memory_count == expected &&
-                now.visible_lsn == reader.snapshot.visible_lsn && id > 1 && seen != expected) {
-                rst_fail(ROOST_ECORRUPT, "the index lists %llu memories, its totals say %llu", (unsigned long long)seen,
-                         (unsigned long long)expected);
-                report(findings, ROOST_ECORRUPT, "index", 0);
-            }
-            return 0;
-        }
+        if (found < 0) return index_failed(findings, found);
+        if (id == 1) begun_lsn = reader.snapshot.visible_lsn;
+        if (!found) return begun_lsn == reader.snapshot.visible_lsn ? check_totals(engine, &reader, seen, findings) : 0;
         seen++;
-        err = check_record(engine, &entry.place, entry.lsn, entry.id, findings);
+        snprintf(what, sizeof what, "memory %llu", (unsigned long long)entry.id);
+        err = check_record(engine, &entry.place, entry.lsn, entry.id, what, findings);
         if (err) return err;
         id = entry.id + 1;
     }
 }
 
-static int check_names(struct rst_engine *engine, uint8_t family, struct findings *findings)
+static int check_names(struct rst_engine *engine, uint8_t family, struct rst_findings *findings)
 {
     uint8_t key[RST_MAP_KEY_SIZE_MAX];
     size_t size = 1;
@@ -95,49 +139,67 @@ static int check_names(struct rst_engine *engine, uint8_t family, struct finding
         size_t next_size = 0;
         struct rst_reader reader;
         struct rst_map_entry entry;
+        char what[RST_MAP_KEY_SIZE_MAX + 64];
         int err = rst_reader_begin(engine, &reader);
-        if (err) return err;
+        if (err) return index_failed(findings, err);
         int found = rst_view_map_next(&reader.view, rst_bytes(&family, 1), rst_bytes(key, size), after, next, &next_size, &entry);
         if (rst_reader_end(&reader) == ROOST_EAGAIN) continue;
-        if (found < 0) report(findings, found, "index", 0);
+        if (found < 0) return index_failed(findings, found);
         if (found != 1) return 0;
-        if (entry.place.size && (err = check_record(engine, &entry.place, entry.lsn, 0, findings)) < 0) return err;
+        rst_describe_name(rst_bytes(next, next_size), what, sizeof what);
+        if (entry.place.size && (err = check_record(engine, &entry.place, entry.lsn, 0, what, findings)) < 0) return err;
         memcpy(key, next, next_size);
         size = next_size;
         after = true;
     }
 }
 
-static int check_segments(struct rst_engine *engine, struct findings *findings)
+static void report_section(void *user, uint64_t offset, const char *what)
 {
+    struct rst_findings *findings = user;
+    rst_fail(ROOST_ECORRUPT, "%s", what);
+    rst_finding(findings, ROOST_ECORRUPT, findings->file, offset);
+}
+
+static int check_segments(struct rst_engine *engine, struct rst_findings *findings)
+{
+    struct rst_manifest manifest;
     struct rst_reader reader;
-    int err = rst_reader_begin(engine, &reader);
-    if (err == ROOST_ECORRUPT || err == ROOST_EVERSION) {
-        report(findings, err, "index/MANIFEST", 0);
-        return 0;
-    }
-    if (err) return err;
+    memset(&manifest, 0, sizeof manifest);
+    /* What lies on the disk, whatever this process has open already. */
+    int err = rst_manifest_read(engine->index_directory, &manifest);
+    rst_manifest_free(&manifest);
+    if (err == ROOST_ECORRUPT || err == ROOST_EVERSION) rst_finding(findings, err, "index/MANIFEST", 0);
+    err = rst_reader_begin(engine, &reader);
+    if (err) return findings->count ? (findings->index_unusable = true, 0) : index_failed(findings, err);
+    int before = findings->count;
     for (uint32_t i = 0; i < reader.set->count; i++) {
         findings->file = reader.set->sealed[i].name;
         rst_sealed_verify(&reader.set->sealed[i], report_section, findings);
     }
+    /* Where a section is damaged an entry that cannot be found says nothing about its record. */
+    if (findings->count != before) findings->index_unusable = true;
     rst_reader_end(&reader);
     return 0;
 }
 
 int rst_verify(struct rst_engine *engine, roost_found_fn found, void *user)
 {
-    struct findings findings = {found, user, 0, NULL};
+    struct rst_findings findings = {.found = found, .user = user};
     const struct rst_region *region = rst_engine_region(engine);
     int broken = rst_region_broken(region);
     if (broken) {
         rst_refused(engine, region);
-        report(&findings, broken, "state.wal", RST_LOG_RING_OFFSET + region->header->broken_position % engine->log.size);
+        rst_finding(&findings, broken, "state.wal", RST_LOG_RING_OFFSET + region->header->broken_position % engine->log.size);
     }
     int err = check_segments(engine, &findings);
+    bool readable = !findings.index_unusable;
     if (!err) err = check_memories(engine, &findings);
     static const uint8_t families[] = {RST_MAP_KEY, RST_MAP_STREAM, RST_MAP_AGENT};
-    for (size_t i = 0; !err && i < sizeof families; i++) err = check_names(engine, families[i], &findings);
+    for (size_t i = 0; !err && readable && i < sizeof families; i++) err = check_names(engine, families[i], &findings);
+    if (!err) err = rst_scrub_log(engine, &findings);
+    if (!err) err = rst_scrub_blocks(engine, &findings);
+    rst_buffer_free(&findings.places);
     return err ? err : findings.count;
 }
 

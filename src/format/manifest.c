@@ -51,9 +51,15 @@ int rst_manifest_decode(const uint8_t *bytes, size_t size, struct rst_manifest *
     if (size < sizeof header) return rst_fail(ROOST_ECORRUPT, "index/MANIFEST: only %zu bytes", size);
     memcpy(&header, bytes, sizeof header);
     if (header.magic != RST_MANIFEST_MAGIC) return rst_fail(ROOST_ECORRUPT, "index/MANIFEST: not a manifest (offset 0)");
-    if (header.format_version != RST_FORMAT_VERSION)
+    if (header.format_version != RST_FORMAT_VERSION) {
+        /* A later format may compute all else otherwise; where it fits with this one's number, the number is what is damaged. */
+        struct rst_manifest_header same = header;
+        same.format_version = RST_FORMAT_VERSION;
+        if (header.checksum == manifest_checksum(&same, bytes + sizeof header, size - sizeof header))
+            return rst_fail(ROOST_ECORRUPT, "index/MANIFEST: the format version is damaged (offset 8)");
         return rst_fail(ROOST_EVERSION, "index/MANIFEST has format version %u, this library reads version %u",
                         header.format_version, (unsigned)RST_FORMAT_VERSION);
+    }
     size_t rest = size - sizeof header;
     if (header.size != size || header.segment_count > RST_SEGMENT_COUNT_MAX ||
         header.client_count > RST_MANIFEST_CLIENT_COUNT_MAX ||

@@ -13,6 +13,7 @@
 #include "index/analysis.h"
 
 #include <libstemmer.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,8 +106,7 @@ static int refuse_language(const char *language)
     for (const char **name = sb_stemmer_list(); *name; name++) {
         size_t size = strlen(*name);
         if (used + size + 3 > sizeof names) break;
-        memcpy(names + used, ", ", 2);
-        memcpy(names + used + 2, *name, size + 1);
+        snprintf(names + used, sizeof names - used, ", %s", *name);
         used += size + 2;
     }
     return rst_fail(ROOST_EINVAL, "language \"%.40s\" is not known; there are %s", language, names);

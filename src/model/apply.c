@@ -23,28 +23,20 @@ int rst_apply_prepare(struct rst_analyzer *analyzer, const struct rst_record_vie
     return err;
 }
 
-/* How long a memory is, forgotten or not: an heir that applies again must find the same number. */
-static int token_count_of(const struct rst_segment *const *segments, size_t segment_count, uint64_t id, int64_t *ret_count)
+/* Takes a memory out of the totals; how long it is the index says, forgotten or not: an heir that applies again must find the same
+ * number. One that the index never had (a rebuild could not read it) was not counted either. */
+static int gone(const struct rst_segment *const *segments, size_t segment_count, uint64_t id, struct rst_delta *delta)
 {
     struct rst_memory_entry entry;
-    *ret_count = 0;
     for (size_t i = segment_count; i-- > 0;) {
         int found = segments[i]->ops->memory(segments[i], id, UINT64_MAX, &entry);
         if (found < 0) return found;
         if (!found) continue;
-        *ret_count = entry.token_count;
+        delta->memory_count--;
+        delta->token_count -= entry.token_count;
         return 0;
     }
     return 0;
-}
-
-static int gone(const struct rst_segment *const *segments, size_t segment_count, uint64_t id, struct rst_delta *delta)
-{
-    int64_t token_count;
-    int err = token_count_of(segments, segment_count, id, &token_count);
-    delta->memory_count--;
-    delta->token_count -= token_count;
-    return err;
 }
 
 static int apply_memory(struct rst_live *live, const struct rst_record_view *record, const struct rst_place *place,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/atomic.h"
@@ -34,6 +35,31 @@ int rst_write_all(int file, const void *from, size_t size, uint64_t offset)
         done += (size_t)count;
     }
     return 0;
+}
+
+int64_t rst_copy_all(int from, int to, uint64_t size, uint64_t offset)
+{
+    enum { STEP = 1 << 20 };
+    static const size_t kernel_step = (size_t)256 << 20;
+    uint64_t done = 0;
+    int64_t count = 1;
+    while (done < size && count > 0) {
+        uint64_t rest = size - done;
+        count = rst_os->copy(from, to, rest < kernel_step ? (size_t)rest : kernel_step, offset + done);
+        if (count > 0) done += (uint64_t)count;
+        if (count == -EINTR) count = 1;
+    }
+    if (count != -EOPNOTSUPP) return count < 0 ? count : (int64_t)done;
+    char *bytes = malloc(STEP);
+    if (!bytes) return -ENOMEM;
+    for (count = STEP; done < size && count > 0;) {
+        count = rst_read_all(from, bytes, size - done < STEP ? (size_t)(size - done) : STEP, offset + done);
+        int err = count > 0 ? rst_write_all(to, bytes, (size_t)count, offset + done) : 0;
+        if (err) count = err;
+        if (count > 0) done += (uint64_t)count;
+    }
+    free(bytes);
+    return count < 0 ? count : (int64_t)done;
 }
 
 int rst_own_like(int file, int directory)

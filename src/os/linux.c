@@ -106,6 +106,19 @@ static int64_t linux_pwrite(int file, const void *from, size_t size, uint64_t of
     return count < 0 ? -errno : count;
 }
 
+static int64_t linux_copy(int from, int to, size_t size, uint64_t offset)
+{
+    if (offset > INT64_MAX) return -EFBIG;
+    off_t from_offset = (off_t)offset, to_offset = (off_t)offset;
+    struct guard guard;
+    guard_enter(&guard);
+    ssize_t count = copy_file_range(from, &from_offset, to, &to_offset, size, 0);
+    int err = count < 0 ? errno : 0;
+    guard_leave(&guard, count < 0);
+    bool unable = err == EXDEV || err == ENOSYS || err == EINVAL || err == EPERM || err == EBADF || err == EOPNOTSUPP;
+    return unable ? -EOPNOTSUPP : err ? -err : count;
+}
+
 static int linux_fdatasync(int file) { return result_of(fdatasync(file)); }
 static int linux_fsync(int file) { return result_of(fsync(file)); }
 
@@ -374,6 +387,7 @@ const struct rst_os rst_os_linux = {
     .close = linux_close,
     .pread = linux_pread,
     .pwrite = linux_pwrite,
+    .copy = linux_copy,
     .fdatasync = linux_fdatasync,
     .fsync = linux_fsync,
     .allocate = linux_allocate,

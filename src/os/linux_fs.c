@@ -52,14 +52,16 @@ static const char *next_field(const char **at, size_t *ret_size)
 /* "36 35 98:0 /root /mount/point options [optional ...] - type source super-options", proc_pid_mountinfo(5) */
 bool rst_linux_mount_type(const char *line, unsigned device_major, unsigned device_minor, char *ret_name, size_t name_size)
 {
-    unsigned line_major, line_minor;
-    if (sscanf(line, "%*u %*u %u:%u", &line_major, &line_minor) != 2) return false;
-    if (line_major != device_major || line_minor != device_minor) return false;
+    enum { DEVICE = 2, FIXED_COUNT = 6 }; /* the third field; six come before the optional ones */
+    char device[24];
     const char *at = line, *field;
     size_t size;
-    /* Six fields come before the optional ones; a mount point's spaces are written \040, so fields stay fields. */
-    for (int i = 0; i < 6; i++)
-        if (!next_field(&at, &size)) return false;
+    snprintf(device, sizeof device, "%u:%u", device_major, device_minor);
+    for (int i = 0; i < FIXED_COUNT; i++) { /* a mount point's spaces are written \040, so fields stay fields */
+        field = next_field(&at, &size);
+        if (!field) return false;
+        if (i == DEVICE && (size != strlen(device) || memcmp(field, device, size) != 0)) return false;
+    }
     do {
         field = next_field(&at, &size);
         if (!field) return false;

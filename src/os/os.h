@@ -49,6 +49,9 @@ struct rst_os {
     int (*close)(int file);
     int64_t (*pread)(int file, void *to, size_t size, uint64_t offset);
     int64_t (*pwrite)(int file, const void *from, size_t size, uint64_t offset);
+    /* Bytes from one file to the same place in another inside the kernel, sharing them on the disk where that is possible. May copy fewer;
+     * 0 at the end of `from`. -EOPNOTSUPP: not between these two (rst_copy_all then reads and writes). */
+    int64_t (*copy)(int from, int to, size_t size, uint64_t offset);
     int (*fdatasync)(int file);
     int (*fsync)(int file);                                         /* files and directories */
     int (*allocate)(int file, uint64_t offset, uint64_t size);      /* real space, zeroes; grows (posix_fallocate) */
@@ -109,6 +112,8 @@ extern const struct rst_os rst_os_linux;
 int64_t rst_read_all(int file, void *to, size_t size, uint64_t offset);
 /* Writes all or returns a negative errno (-ENOSPC, -EIO, -EFBIG, -EDQUOT ...); a partial write may have happened. */
 int rst_write_all(int file, const void *from, size_t size, uint64_t offset);
+/* Copies [offset, offset + size) of a file to the same place in another; short at the end of `from`. Returns the bytes copied. */
+int64_t rst_copy_all(int from, int to, uint64_t size, uint64_t offset);
 /* Writes `name`.tmp, syncs it, renames it over `name`, syncs the directory: after 0 the new content is durable; after an
  * error or a crash either the old or the new content is there, whole. `name` is one component (-EINVAL with a '/'); mode
  * is exact, past the umask. *ret_renamed (may be NULL): after an error: the new content may be there. */

@@ -17,6 +17,17 @@ enum { GROWTH_STEP = 1 << 20 };
 
 void rst_chunk_name(uint32_t chunk, char ret_name[32]) { snprintf(ret_name, 32, "chunk_%04u.bin", chunk); }
 
+bool rst_chunk_number(const char *name, uint32_t *ret_chunk)
+{
+    char own_name[32];
+    if (strncmp(name, "chunk_", 6) != 0) return false;
+    unsigned long number = strtoul(name + 6, NULL, 10);
+    if (number >= (unsigned long)RST_CHUNK_PAGE_COUNT * RST_CHUNK_PAGE_SIZE) return false;
+    *ret_chunk = (uint32_t)number;
+    rst_chunk_name(*ret_chunk, own_name);
+    return strcmp(name, own_name) == 0;
+}
+
 static int chunk_error(int err, const char *doing, uint32_t chunk, uint64_t offset)
 {
     return rst_fail(err, "%s blocks/chunk_%04u.bin at offset %llu: %s", doing, chunk, (unsigned long long)offset, strerror(-err));
@@ -231,10 +242,8 @@ struct count {
 static int count_chunk(void *user, const char *name)
 {
     struct count *count = user;
-    unsigned chunk;
-    int used = 0;
-    if (sscanf(name, "chunk_%u.bin%n", &chunk, &used) != 1 || name[used] || chunk >= RST_CHUNK_PAGE_COUNT * RST_CHUNK_PAGE_SIZE)
-        return 0;
+    uint32_t chunk;
+    if (!rst_chunk_number(name, &chunk)) return 0;
     if (chunk >= count->count) count->count = chunk + 1;
     int64_t size = rst_blocks_size(count->blocks, chunk);
     if (size < 0) return (int)size;

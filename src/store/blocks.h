@@ -35,6 +35,8 @@ int rst_blocks_read(struct rst_blocks *blocks, const struct rst_place *place, st
 /* The mapped bytes of a place, unchecked; NULL when the chunk has none such. */
 const uint8_t *rst_blocks_bytes(struct rst_blocks *blocks, uint32_t chunk, uint64_t offset, uint64_t size, int *ret_err);
 void rst_chunk_name(uint32_t chunk, char ret_name[32]); /* "chunk_0001.bin" */
+/* The number in such a name; false: a name that we do not give ("chunk_7.bin" is somebody's copy). */
+bool rst_chunk_number(const char *name, uint32_t *ret_chunk);
 
 /* Writer (or the client that was granted the extent): */
 /* Makes sure that [0, end) of the chunk is real space; *ret_new: the file did not exist. */

@@ -32,7 +32,8 @@ static int fill_ring(int file, uint64_t size)
                : 0;
 }
 
-static int fill_new(int file, struct rst_log_header *header)
+/* The header of a file that is not linked yet. */
+static int fill_header(int file, struct rst_log_header *header)
 {
     struct rst_stat stat;
     int err = rst_os->stat(file, &stat);
@@ -44,10 +45,22 @@ static int fill_new(int file, struct rst_log_header *header)
     header->device = stat.device;
     header->inode = stat.inode;
     rst_log_header_seal(header);
-    err = fill_ring(file, header->log_size);
-    if (!err) err = rst_write_all(file, header, sizeof *header, 0);
+    return rst_write_all(file, header, sizeof *header, 0);
+}
+
+static int fill_new(int file, struct rst_log_header *header)
+{
+    int err = fill_ring(file, header->log_size);
+    if (!err) err = fill_header(file, header);
     if (!err) err = rst_os->fsync(file);
     return err;
+}
+
+static int link_log(int file, int directory)
+{
+    int err = rst_os->link(file, directory, "state.wal");
+    if (err == -EEXIST) return rst_fail(err, "there is a root already");
+    return err ? rst_fail(err, "state.wal cannot be linked into the root: %s", strerror(-err)) : 0;
 }
 
 int rst_log_create(int directory, struct rst_log_header *header)
@@ -58,15 +71,34 @@ int rst_log_create(int directory, struct rst_log_header *header)
     int file = rst_os->open(directory, ".", RST_OPEN_WRITE | RST_OPEN_TEMPORARY, 0600);
     if (file < 0) return rst_fail(file, "a file cannot be made in the root: %s", strerror(-file));
     int err = fill_new(file, header);
-    if (!err) {
-        err = rst_os->link(file, directory, "state.wal");
-        if (err == -EEXIST)
-            rst_fail(err, "there is a root already");
-        else if (err)
-            rst_fail(err, "state.wal cannot be linked into the root: %s", strerror(-err));
-    }
+    if (!err) err = link_log(file, directory);
     rst_os->close(file);
     return err;
+}
+
+int rst_log_draft(int directory, struct rst_log_header *header, int ring_from, int *ret_file)
+{
+    int file = rst_os->open(directory, ".", RST_OPEN_WRITE | RST_OPEN_TEMPORARY, 0600);
+    if (file < 0) return rst_fail(file, "a file cannot be made in the root: %s", strerror(-file));
+    int err = rst_own_like(file, directory);
+    if (!err && ring_from < 0) err = fill_ring(file, header->log_size);
+    if (!err && ring_from >= 0) err = rst_os->allocate(file, 0, RST_LOG_RING_OFFSET + header->log_size);
+    int64_t copied = err || ring_from < 0 ? 0 : rst_copy_all(ring_from, file, header->log_size, RST_LOG_RING_OFFSET);
+    if (copied < 0) err = (int)copied;
+    if (!err) err = fill_header(file, header);
+    if (!err) err = rst_os->fsync(file);
+    if (err) {
+        rst_os->close(file);
+        return rst_fail(err, "state.wal of %llu bytes cannot be made: %s", (unsigned long long)header->log_size, strerror(-err));
+    }
+    *ret_file = file;
+    return 0;
+}
+
+int rst_log_publish(int file, int directory)
+{
+    int err = link_log(file, directory);
+    return err ? err : rst_os->fsync(directory);
 }
 
 /* ---- headers ---- */
@@ -89,8 +121,8 @@ int rst_log_read_header(struct rst_log *log)
         return rst_fail(ROOST_ECORRUPT, "state.wal: both headers are damaged (offsets 0 and %d)", RST_LOG_HEADER_SIZE);
     }
     const struct rst_log_header *header = &slots[best];
-    if (header->log_size < 16 * RST_LOG_HEADER_SIZE || header->log_size > UINT64_C(1) << 31 ||
-        header->log_size % RST_LOG_HEADER_SIZE || header->chunk_size < 16 * RST_LOG_HEADER_SIZE ||
+    if (header->log_size < UINT64_C(16) * RST_LOG_HEADER_SIZE || header->log_size > UINT64_C(1) << 31 ||
+        header->log_size % RST_LOG_HEADER_SIZE || header->chunk_size < UINT64_C(16) * RST_LOG_HEADER_SIZE ||
         header->chunk_size > UINT64_C(1) << 31)
         return rst_fail(ROOST_ECORRUPT, "state.wal: the header's sizes make no sense (offset %d)", best * RST_LOG_HEADER_SIZE);
     if (!log->size) {
@@ -98,7 +130,7 @@ int rst_log_read_header(struct rst_log *log)
         log->chunk_size = header->chunk_size;
         memcpy(log->language, header->language, sizeof log->language);
     } else if (log->size != header->log_size || log->chunk_size != header->chunk_size ||
-               memcmp(log->language, header->language, sizeof log->language)) {
+               memcmp(log->language, header->language, sizeof log->language) != 0) {
         return rst_fail(ROOST_ECORRUPT, "state.wal: the header's sizes or language changed while it was open (offset %d)",
                         best * RST_LOG_HEADER_SIZE);
     }
@@ -190,14 +222,15 @@ int rst_log_look_ahead(const struct rst_log *log, uint64_t position, uint64_t *r
                        uint64_t *ret_found_position)
 {
     struct rst_buffer bytes = {0}, scratch = {0};
-    uint8_t *ring = malloc((size_t)log->size);
-    if (!ring) return rst_fail(ROOST_ENOMEM, "no memory to read the log of %llu bytes", (unsigned long long)log->size);
-    int err = rst_log_read(log, position, ring, (size_t)log->size);
+    const size_t size = (size_t)log->size;
+    uint8_t *ring = malloc(size);
+    if (!ring) return rst_fail(ROOST_ENOMEM, "no memory to read the log of %zu bytes", size);
+    int err = rst_log_read(log, position, ring, size);
     *ret_durable_lsn = *ret_epoch = *ret_found_position = 0;
-    for (uint64_t offset = 0; !err && offset < log->size; offset += RST_FRAME_ALIGNMENT) {
+    for (size_t offset = 0; !err && offset < size; offset += RST_FRAME_ALIGNMENT) {
         struct rst_frame_header header;
         memcpy(&header, ring + offset, sizeof header);
-        if (!rst_frame_plausible(&header, position + offset, log->size)) continue;
+        if (!rst_frame_plausible(&header, position + offset, size)) continue;
         struct rst_frame frame;
         int found = rst_log_read_frame(log, position + offset, &bytes, &scratch, &frame);
         if (found < 0) err = found;

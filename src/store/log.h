@@ -19,6 +19,10 @@ struct rst_log {
 /* Makes a complete state.wal in directory, under a nameless file that is linked into place last. header: settings and uuid; device,
  * inode and checksum are filled in here. ROOST_EEXIST: somebody else was first. */
 int rst_log_create(int directory, struct rst_log_header *header);
+/* The same in two steps. crash: between them there is no log, so no root. ring_from: the ring is copied from that file (-1: zeros). The
+ * caller closes *ret_file. */
+int rst_log_draft(int directory, struct rst_log_header *header, int ring_from, int *ret_file);
+int rst_log_publish(int file, int directory);
 /* Reads both header slots into log->header. ROOST_EFOREIGN: not ours; ROOST_ECORRUPT, also when what a root keeps for life is not what it
  * was at the first reading; ROOST_EVERSION. */
 int rst_log_read_header(struct rst_log *log);

@@ -69,6 +69,15 @@ int rst_manifest_sync(int index_directory)
 
 void rst_segment_name(uint64_t number, char ret_name[32]) { snprintf(ret_name, 32, "seg-%llu.idx", (unsigned long long)number); }
 
+bool rst_segment_number(const char *name, uint64_t *ret_number)
+{
+    char own_name[32];
+    if (strncmp(name, "seg-", 4) != 0) return false;
+    *ret_number = strtoull(name + 4, NULL, 10);
+    rst_segment_name(*ret_number, own_name);
+    return strcmp(name, own_name) == 0;
+}
+
 int rst_segment_write(int index_directory, uint64_t number, const struct rst_buffer *bytes)
 {
     char name[32];
@@ -98,9 +107,8 @@ struct sweep {
 static int sweep_file(void *user, const char *name)
 {
     struct sweep *sweep = user;
-    unsigned long long number;
-    int used = 0;
-    if (sscanf(name, "seg-%llu.idx%n", &number, &used) != 1 || name[used]) return 0;
+    uint64_t number;
+    if (!rst_segment_number(name, &number)) return 0; /* somebody's own file */
     for (uint32_t i = 0; i < sweep->manifest->header.segment_count; i++)
         if (sweep->manifest->segments[i].number == number) return 0;
     rst_os->unlink(sweep->directory, name);

@@ -13,6 +13,8 @@ int rst_manifest_sync(int index_directory);
  * knows which. */
 int rst_manifest_write(int index_directory, const struct rst_manifest *manifest, bool *ret_renamed);
 void rst_segment_name(uint64_t number, char ret_name[32]); /* "seg-7.idx" */
+/* The number in such a name; false: a name that we do not give ("seg-07.idx" is somebody's copy). */
+bool rst_segment_number(const char *name, uint64_t *ret_number);
 /* Writes and syncs a segment file; a file of that name that MANIFEST does not know is overwritten. */
 int rst_segment_write(int index_directory, uint64_t number, const struct rst_buffer *bytes);
 /* Unlinks segment files that are not in the manifest (left by a crash, or merged away). */

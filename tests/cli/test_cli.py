@@ -962,7 +962,7 @@ class TestTransfer(Case):
         dump = self.ok("export")
         kinds = {next(iter(json.loads(line))) for line in dump.splitlines()}
         self.assertEqual(kinds, {"memory", "key", "stream", "state"})
-        self.assertIn("exported 2 memories, 5 keys, 4 stream entries, 1 states", self.text("export", "dump"))
+        self.assertIn("exported 2 memories, 5 keys, 4 stream entries, 1 state\n", self.text("export", "dump"))
         self.assertEqual(os.stat(os.path.join(self.directory, "dump")).st_mode & 0o777, 0o600)
         with open(os.path.join(self.directory, "dump"), "rb") as file:
             self.assertEqual(file.read(), dump)

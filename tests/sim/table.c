@@ -293,6 +293,16 @@ static int sim_allocate(int file, uint64_t offset, uint64_t size)
     return result < 0 ? result : inode_allocate(sim, inode, offset, size);
 }
 
+/* The simulated kernel cannot: whoever copies reads and writes. */
+static int64_t sim_copy(int from, int to, size_t size, uint64_t offset)
+{
+    (void)from;
+    (void)to;
+    (void)size;
+    (void)offset;
+    return -EOPNOTSUPP;
+}
+
 static int sim_punch(int file, uint64_t offset, uint64_t size)
 {
     struct sim *sim = current;
@@ -693,6 +703,7 @@ const struct rst_os rst_os_sim = {
     .pread = sim_pread,
     .pwrite = sim_pwrite,
     .fdatasync = sim_fdatasync,
+    .copy = sim_copy,
     .fsync = sim_fsync,
     .allocate = sim_allocate,
     .punch = sim_punch,

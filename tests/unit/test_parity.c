@@ -1146,6 +1146,37 @@ START_TEST(the_closing_frame_damaged)
 }
 END_TEST
 
+/* Names nearly like ours: copies that somebody left, numbers that fit nowhere. Nobody counts them, sweeps them or trips over them. */
+START_TEST(files_of_somebody_else_beside_ours)
+{
+    static const char *const others[] = {
+        "blocks/chunk_7.bin", "blocks/chunk_4294967297.bin",        "blocks/chunk_0000.bin.old", "blocks/chunk_.bin",
+        "index/seg-0001.idx", "index/seg-18446744073709551617.idx", "index/seg-9.idx.copy"};
+    struct roost_stats before = ROOST_STATS_INIT, after = ROOST_STATS_INIT;
+    char name[192];
+    make_file_root();
+    roost_root *root = open_as(path, 0);
+    append(root, "our own");
+    ok(roost_stats(root, &before));
+    ok(roost_close(root));
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        snprintf(name, sizeof name, "%s/%s", path, others[i]);
+        shell("echo theirs >%s%s", name, "");
+    }
+    root = open_as(path, 0);
+    append(root, "our own too");
+    ok(roost_stats(root, &after));
+    ck_assert_uint_eq(after.chunk_bytes, before.chunk_bytes);
+    ok(roost_rebuild(root));
+    ck_assert_uint_eq(count_hits(root, "own", 0), 2);
+    ok(roost_close(root));
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        snprintf(name, sizeof name, "%s/%s", path, others[i]);
+        ck_assert_msg(access(name, F_OK) == 0, "%s was taken away", others[i]);
+    }
+}
+END_TEST
+
 static void note_damage(void *user, int error, const char *file, uint64_t offset, const char *detail)
 {
     (void)detail;
@@ -1468,6 +1499,7 @@ static Suite *parity_suite(void)
     tcase_add_test(tests, a_root_of_memmap_fs_is_left_alone);
     tcase_add_test(tests, what_is_no_root);
     tcase_add_test(tests, no_permission);
+    tcase_add_test(tests, files_of_somebody_else_beside_ours);
     tcase_add_test(tests, a_copy_is_a_root_of_its_own);
     tcase_add_loop_test(tests, another_format_version, 0, 2);
     tcase_add_test(tests, bad_memories);

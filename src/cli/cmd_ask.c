@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * cmd_rest.c: roost rest, sync. */
+ * cmd_ask.c: roost rest, sync, checkpoint: what the process that writes is asked to do. */
 #include "cli.h"
 
 static int ask(struct cli *cli, int (*work)(roost_root *), const char *done)
@@ -41,3 +41,14 @@ const struct cli_command command_sync = {
     "Needed only after writes with --level process, which are on the disk within a second anyway.",
     NULL,
     run_sync};
+
+static int run_checkpoint(struct cli *cli)
+{
+    return ask(cli, roost_checkpoint, "what was only in the log is in files of the index; the log is free");
+}
+const struct cli_command command_checkpoint = {"checkpoint",
+                                               "",
+                                               "Write the newest part of the index into a file and free the log",
+                                               "Happens by itself; useful before the directory is copied.",
+                                               NULL,
+                                               run_checkpoint};
