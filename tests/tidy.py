@@ -34,6 +34,10 @@ THREADS_IN = {"engine", "api", "os", "store"}
 
 SYSTEM_CALL = re.compile(r"(?<![\w.>])(" + "|".join(SYSTEM_CALLS) + r")\s*\(")
 MEMORY_ORDER = re.compile(r"__atomic_|__sync_|\bmemory_order|\bvolatile\b|\b_Atomic\b|stdatomic")
+# Functions whose answer lies in a buffer that all threads share, or that change what all threads read.
+THREAD_UNSAFE = """asctime basename ctime dirname getgrgid getgrnam getlogin getpwnam getpwuid gmtime localtime putenv rand setenv
+    setlocale srand strsignal strtok tmpnam ttyname unsetenv""".split()
+THREAD_UNSAFE_CALL = re.compile(r"(?<![\w.>])(" + "|".join(THREAD_UNSAFE) + r")\s*\(")
 SLEEP = re.compile(r"(?<!->)\b(?:u|nano)?sleep\s*\(")
 SHELL_SLEEP = re.compile(r"(?:^|[;&|]|\bdo|\bthen)\s*sleep\s+[\d.$]")
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b")
@@ -112,6 +116,10 @@ class Tidy:
             if path.parts[0] == "src" and len(path.parts) > 2:
                 self.check_includes(name, path.parts[1], lines)
                 self.check_calls(name, path.parts[1], code, allowed)
+                for number, line in enumerate(code, 1):
+                    match = THREAD_UNSAFE_CALL.search(line)
+                    if match and number not in allowed:
+                        self.find(name, number, f"{match.group(1)}() is not safe in a process with threads: take the kind that is")
         if path.parts[0] == "tests":
             code = without_comments(text).split("\n") if is_c else lines
             for number, line in enumerate(code, 1):
@@ -295,6 +303,7 @@ SAMPLES = {
     "memory order": ("src/store/a.c", HEAD + "int a(void) { return __atomic" + "_load_n(b, 0); }\n", "memory orders"),
     "volatile": ("src/base/a.h", HEAD + "extern volatile int a;\n", "memory orders"),
     "system call": ("src/store/a.c", HEAD + "int a(void) { return open(b, 0); }\n", "system calls"),
+    "thread-unsafe": ("src/cli/a.h", HEAD + "struct tm *a(void) { return localtime(b); }\n", "not safe in a process with threads"),
     "threads": ("src/format/a.c", HEAD + "int a(void) { return pthread_self(); }\n", "threads belong"),
     "sleeping test": ("tests/a.py", CLEAN["tests/a.py"] + "time.sleep" + "(1)\n", "a test sleeps"),
     "sleeping script": ("tests/a.sh", "# SPDX-License-Identifier: MIT\n# a.sh: a sample of a test\nx; sleep" + " 1\n", "a test sleeps"),

@@ -63,7 +63,10 @@ static int header_from_log(struct rst_engine *engine, struct rst_ring *ring, siz
     struct rst_buffer scratch = {0};
     struct rst_frame frame;
     int err = rst_ring_frame(ring, first, &scratch, &frame);
-    if (err) return err;
+    if (err) {
+        rst_buffer_free(&scratch);
+        return err;
+    }
     uint64_t number = 0, given = ids_given(&frame);
     rst_os->list(engine->index_directory, greatest_segment, &number);
     header->segment_next = number + 1;

@@ -296,9 +296,8 @@ static void take_item(struct rescue *rescue, uint32_t chunk, uint64_t end, const
 static int add_chunk(void *user, const char *name)
 {
     struct rst_buffer *numbers = user;
-    unsigned chunk;
-    int used = 0;
-    if (sscanf(name, "chunk_%u.bin%n", &chunk, &used) == 1 && !name[used]) rst_buffer_add_u32(numbers, chunk);
+    uint32_t chunk;
+    if (rst_chunk_number(name, &chunk)) rst_buffer_add_u32(numbers, chunk);
     return 0;
 }
 
