@@ -5,9 +5,10 @@
     tests/fuzz/run.py BUILD SECONDS [TARGET...]
     tests/fuzz/run.py BUILD --keep [TARGET...]   adds the collected inputs that reach most to the committed corpora, 12 files each
 
-Each target starts from its committed corpus and regressions and from what earlier runs collected in BUILD-found/TARGET/corpus. What
-crashes, hangs, leaks or grows beyond a GiB is left in BUILD-found/TARGET, made smaller where that works. A finding that was
-understood goes to tests/fuzz/regressions/TARGET, under a name that says what it was.
+SECONDS is the processor's time, so that a busy machine does not make it less. Each target starts from its committed corpus and
+regressions and from what earlier runs collected in BUILD-found/TARGET/corpus. What crashes, hangs, leaks or grows beyond a GiB is left in
+BUILD-found/TARGET, made smaller where that works. A finding that was understood goes to tests/fuzz/regressions/TARGET, under a name that
+says what it was.
 
 One line a target; exit 1 if there was any finding.
 """
@@ -15,12 +16,14 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 LIMITS = ["-timeout=20", "-rss_limit_mb=3000", "-malloc_limit_mb=1024", "-max_len=8192"]
+INTERRUPTED = 72  # libFuzzer's exit status after SIGINT
 SPEED = ["-entropic=0", "-len_control=0"]  # entropy's bookkeeping takes most of the time where an input reaches much
 
 
@@ -49,6 +52,25 @@ def found_of(program):
     return build.with_name(build.name + "-found") / program.name.removeprefix("fuzz_")
 
 
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def watch(fuzzer, seconds):
+    """Lets it run for so much of the processor's time; returns how much it used."""
+    used = 0.0
+    while fuzzer.poll() is None:
+        try:
+            fuzzer.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            used = cpu_seconds(fuzzer.pid)
+            if used >= seconds:
+                fuzzer.send_signal(signal.SIGINT)
+                fuzzer.wait()
+    return used
+
+
 def run(program, seconds):
     """True: nothing was found."""
     name = program.name.removeprefix("fuzz_")
@@ -58,23 +80,26 @@ def run(program, seconds):
     before = set(found.iterdir())
     quiet = ["-close_fd_mask=2"] if name == "import" else []  # the command says what it thinks of each line
     seeds = [str(path) for path in (HERE / "corpus" / name, HERE / "regressions" / name) if path.is_dir()]
-    done = subprocess.run([program, f"-max_total_time={seconds}", f"-artifact_prefix={found}/", "-print_final_stats=1", *LIMITS, *SPEED,
-                           *quiet, str(grown), *seeds], env=environment(), capture_output=True, text=True, errors="replace", check=False)
-    (found / "log").write_text(done.stderr)
-    last = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", done.stderr)
-    count = re.findall(r"number_of_executed_units: (\d+)", done.stderr)
+    with open(found / "log", "w", encoding="utf-8") as log:
+        fuzzer = subprocess.Popen([program, f"-artifact_prefix={found}/", "-print_final_stats=1", *LIMITS, *SPEED, *quiet, str(grown),
+                                   *seeds], env=environment(), stdout=subprocess.DEVNULL, stderr=log)
+        used = watch(fuzzer, seconds)
+    told = (found / "log").read_text(errors="replace")
+    last = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", told)
+    count = re.findall(r"number_of_executed_units: (\d+)", told)
     new = sorted(path for path in set(found.iterdir()) - before if path.name.split("-")[0] in ("crash", "leak", "oom", "timeout"))
     cov, features, inputs = last[-1] if last else ("0", "0", "0")
-    print(f"{name:12} {count[-1] if count else '?':>9} executions  cov {cov:>5}  ft {features:>6}  corpus {inputs:>5}"
+    print(f"{name:12} {used:5.0f} s {count[-1] if count else '?':>9} executions  cov {cov:>5}  ft {features:>6}  corpus {inputs:>5}"
           f"  findings {len(new)}", flush=True)
     for crash in new:
-        reason = re.search(r"^.*(?:ERROR: |runtime error: |check failed|SUMMARY: ).*$", done.stderr, re.M)
+        reason = re.search(r"^.*(?:ERROR: |runtime error: |check failed|SUMMARY: ).*$", told, re.M)
         print(f"    {crash}\n    {reason.group(0) if reason else 'see log'}", flush=True)
         if crash.name.startswith("crash-"):
             minimize(program, crash)
-    if done.returncode and not new:
-        print(f"    ended with {done.returncode}; see {found}/log", flush=True)
-    return done.returncode == 0
+    ended_well = fuzzer.returncode in (0, INTERRUPTED)
+    if not ended_well and not new:
+        print(f"    ended with {fuzzer.returncode}; see {found}/log", flush=True)
+    return ended_well
 
 
 def keep(program, limit=12, size_max=8192):
