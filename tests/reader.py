@@ -221,7 +221,7 @@ class Record:
 
     def payload_is_right(self):
         if not self.header["payload_size"]:
-            return True # its hash is not looked at: kinds without a payload have 0 there
+            return True  # its hash is not looked at: kinds without a payload have 0 there
         return self.payload is not None and xxh3_64(self.payload) == self.header["payload_hash"]
 
     def fields(self):

@@ -372,7 +372,8 @@ struct roost_hit {
         sizeof(struct roost_hit), 0, 0, {NULL, 0}, {NULL, 0}, NULL, 0, 0 \
     }
 ROOST_API ROOST_MUST int roost_search(roost_root *root, const struct roost_query *query, roost_hits **ret_hits);
-/* The best first; equal scores by descending id. 1: ret_hit is filled; 0: there are no more. */
+/* The best first; equal scores by descending id. 1: ret_hit is filled; 0: there are no more. ROOST_ECORRUPT: that memory is damaged. Its id
+ * and score are filled in, the rest is empty, and the next call goes on behind it. */
 ROOST_API ROOST_MUST int roost_hits_next(roost_hits *hits, struct roost_hit *ret_hit);
 /* How many hits there are in all in this answer (at most the limit). */
 ROOST_API size_t roost_hits_count(const roost_hits *hits);

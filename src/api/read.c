@@ -208,6 +208,12 @@ int roost_hits_next(roost_hits *hits, struct roost_hit *ret_hit)
     struct roost_memory memory = ROOST_MEMORY_INIT;
     double score = hits->scored[hits->next++].score;
     err = rst_fill_memory(hits->engine, entry, &memory, &hits->tags);
+    if (err == ROOST_ECORRUPT) {
+        struct roost_hit named = ROOST_HIT_INIT;
+        named.id = entry->id;
+        named.score = score;
+        RST_API_GIVE(ret_hit, named);
+    }
     if (err) return err;
     struct roost_hit hit = {.id = memory.id,
                             .score = score,
@@ -335,13 +341,20 @@ int roost_stream_at(roost_root *root, struct roost_bytes name, uint64_t byte_off
     /* Each entry knows how many bytes come before it: the last one that begins at or before the offset. */
     uint64_t low = 0, high = head.number - 1;
     while (!err && low < high) {
-        uint64_t middle = low + (high - low + 1) / 2;
-        err = stream_entry(root, name, middle, &entry);
+        uint64_t middle = low + (high - low + 1) / 2, at = middle;
+        while ((err = stream_entry(root, name, at, &entry)) == ROOST_ENOENT && at < high) at++; /* a hole that a rescue left */
         if (!err && entry.bytes <= byte_offset)
-            low = middle;
+            low = at;
         else
             high = middle - 1;
+        if (err == ROOST_ENOENT) err = 0;
     }
+    struct roost_item item = ROOST_ITEM_INIT;
     if (!err) err = stream_entry(root, name, low, &entry);
-    return err ? err : rst_fill_item(root->engine, &entry, ret_item);
+    if (!err) err = rst_fill_item(root->engine, &entry, &item);
+    if (err == ROOST_ENOENT || (!err && byte_offset - item.byte_offset >= item.value.size))
+        return rst_fail(ROOST_ENOENT, "the entry of the stream \"%.*s\" that held byte %llu is lost", (int)name.size,
+                        (const char *)name.data, (unsigned long long)byte_offset);
+    if (!err) RST_API_GIVE(ret_item, item);
+    return err;
 }

@@ -152,6 +152,21 @@ int cli_open(struct cli *cli, enum cli_purpose purpose);
 int cli_try_open(struct cli *cli, enum cli_purpose purpose);
 struct roost_write cli_write_options(const struct cli *cli);
 
+/* ---- Passes ------------------------------------------------------------------------------------------------------ */
+
+/* What a command shows of an ordered pass. A damaged entry is named on stderr, counted and left out. */
+struct cli_pass {
+    const char *context; /* before each sentence: "list" */
+    uint64_t damaged_count;
+};
+/* As roost_iter_memory, _item, _state and roost_hits_next, without ROOST_ECORRUPT. stream: of an iterator of one stream's entries. */
+int cli_pass_memory(struct cli_pass *pass, roost_iter *iter, struct roost_memory *ret_memory);
+int cli_pass_item(struct cli_pass *pass, roost_iter *iter, bool stream, struct roost_item *ret_item);
+int cli_pass_state(struct cli_pass *pass, roost_iter *iter, struct roost_state *ret_state);
+int cli_pass_hit(struct cli_pass *pass, roost_hits *hits, struct roost_hit *ret_hit);
+/* Says what ended it (error < 0), or how many were left out. Returns the exit code. */
+int cli_pass_end(const struct cli_pass *pass, int error);
+
 /* ---- Output ------------------------------------------------------------------------------------------------------ */
 
 void cli_output_start(void);

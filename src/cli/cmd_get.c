@@ -94,12 +94,10 @@ static int list(struct cli *cli, roost_id first, uint32_t flags, uint64_t limit)
 {
     roost_iter *iter = NULL;
     struct roost_memory memory = ROOST_MEMORY_INIT;
+    struct cli_pass pass = {cli->command->name, 0};
     struct json_writer writer = json_writer(stdout);
     int got = roost_scan(cli->root, first, flags, &iter);
-    if (got < 0) return cli_fail(got, "list");
-    for (got = 1; limit && !cli_output_closed(); limit--) {
-        got = roost_iter_memory(iter, &memory);
-        if (got <= 0) break;
+    for (; got >= 0 && limit && !cli_output_closed() && (got = cli_pass_memory(&pass, iter, &memory)) > 0; limit--) {
         if (cli->json) {
             json_open(&writer, NULL, '{');
             json_memory_fields(&writer, &memory);
@@ -110,7 +108,7 @@ static int list(struct cli *cli, roost_id first, uint32_t flags, uint64_t limit)
         }
         if (ferror(stdout) && !cli_output_flush()) break;
     }
-    int code = got < 0 ? cli_fail(got, "list") : CLI_OK;
+    int code = cli_pass_end(&pass, got);
     roost_iter_close(iter);
     return code;
 }
@@ -146,7 +144,7 @@ const struct cli_command command_list = {
     "",
     "List memories by id",
     "A line each: id, time, text, key and tags, separated by tabs; line ends in a text are shown as \\n. With --json "
-    "an object a line.",
+    "an object a line. A damaged memory is left out and named on stderr; the exit code is then 5.",
     list_options,
     run_list};
 

@@ -200,12 +200,13 @@ static int run_list(struct cli *cli)
     uint64_t limit = UINT64_MAX;
     roost_iter *iter = NULL;
     struct roost_item item = ROOST_ITEM_INIT;
+    struct cli_pass pass = {"kv list", 0};
     while (cli_next(cli)) limit = cli_number(cli, "--limit", cli->value);
     cli_operand_count(cli, 0, 1);
     int code = cli_open(cli, CLI_READING);
     if (code) return code;
     int got = roost_kv_scan(cli->root, roost_text(cli->operand_count ? cli->operands[0] : ""), &iter);
-    for (; got >= 0 && limit && (got = roost_iter_item(iter, &item)) > 0; limit--) {
+    for (; got >= 0 && limit && (got = cli_pass_item(&pass, iter, false, &item)) > 0; limit--) {
         if (cli->json) {
             json_item(&item);
             continue;
@@ -216,7 +217,7 @@ static int run_list(struct cli *cli)
         putchar('\n');
         if (ferror(stdout) && !cli_output_flush()) break;
     }
-    code = got < 0 ? cli_fail(got, "kv list") : CLI_OK;
+    code = cli_pass_end(&pass, got);
     roost_iter_close(iter);
     return code;
 }
@@ -225,6 +226,6 @@ const struct cli_command command_kv_list = {
     "[PREFIX]",
     "List keys in byte order, with their values",
     "A line each: key, a tab, value; line ends and control characters are escaped. With --json an object a line, "
-    "lossless.",
+    "lossless. A damaged key is left out and named on stderr; the exit code is then 5.",
     list_options,
     run_list};

@@ -43,11 +43,13 @@ static int search(struct cli *cli, const struct roost_query *query)
         json_open(&writer, "hits", '[');
     }
     size_t count = 0;
-    for (; (got = roost_hits_next(hits, &hit)) > 0; count++) {
+    struct cli_pass pass = {"search", 0};
+    while ((got = cli_pass_hit(&pass, hits, &hit)) > 0) {
         if (cli->json)
             json_hit(&writer, &hit);
         else
             put_hit(&hit);
+        count++;
     }
     if (cli->json) {
         json_close(&writer, ']');
@@ -56,7 +58,7 @@ static int search(struct cli *cli, const struct roost_query *query)
     } else if (!count && got == 0 && cli_output_terminal()) {
         cli_say("no memory matches");
     }
-    int code = got < 0 ? cli_fail(got, "search") : CLI_OK;
+    int code = cli_pass_end(&pass, got);
     roost_hits_close(hits);
     return code;
 }

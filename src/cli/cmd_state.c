@@ -111,12 +111,13 @@ static int run_list(struct cli *cli)
 {
     struct roost_state state = ROOST_STATE_INIT;
     roost_iter *iter = NULL;
+    struct cli_pass pass = {"state list", 0};
     cli_no_options(cli, 0, 0);
     int code = cli_open(cli, CLI_READING);
     if (code) return code;
     int got = roost_state_scan(cli->root, &iter);
-    while (got >= 0 && (got = roost_iter_state(iter, &state)) > 0) put_state(cli, &state);
-    code = got < 0 ? cli_fail(got, "state list") : CLI_OK;
+    while (got >= 0 && (got = cli_pass_state(&pass, iter, &state)) > 0) put_state(cli, &state);
+    code = cli_pass_end(&pass, got);
     roost_iter_close(iter);
     return code;
 }

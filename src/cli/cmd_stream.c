@@ -131,12 +131,14 @@ static void put_entry(const struct cli *cli, const struct reading *reading, cons
 }
 
 /* Shows what is there now, at most `left`. The number of entries, or an error. */
-static int64_t put_entries(const struct cli *cli, const struct reading *reading, roost_iter *iter, uint64_t left)
+static int64_t put_entries(const struct cli *cli, const struct reading *reading, struct cli_pass *pass, roost_iter *iter,
+                           uint64_t left)
 {
     struct roost_item item = ROOST_ITEM_INIT;
     int64_t count = 0;
     int got = 0;
-    while ((uint64_t)count < left && !cli_output_closed() && !cli_interrupted() && (got = roost_iter_item(iter, &item)) > 0) {
+    while ((uint64_t)count < left && !cli_output_closed() && !cli_interrupted() &&
+           (got = cli_pass_item(pass, iter, true, &item)) > 0) {
         put_entry(cli, reading, &item);
         count++;
         if (ferror(stdout) && !cli_output_flush()) break;
@@ -149,6 +151,7 @@ static int run_read(struct cli *cli)
     struct reading reading;
     struct roost_stream_info info = ROOST_STREAM_INFO_INIT;
     struct roost_item item = ROOST_ITEM_INIT;
+    struct cli_pass pass = {"stream read", 0};
     roost_iter *iter = NULL;
     read_options(cli, &reading);
     int code = cli_open(cli, CLI_READING);
@@ -161,10 +164,10 @@ static int run_read(struct cli *cli)
     }
     if (error >= 0) error = roost_stream_scan(cli->root, reading.name, reading.from, &iter);
     if (error >= 0) {
-        int64_t count = put_entries(cli, &reading, iter, reading.limit);
+        int64_t count = put_entries(cli, &reading, &pass, iter, reading.limit);
         error = count < 0 ? (int)count : 0;
     }
-    code = error < 0 ? cli_fail(error, "stream read") : CLI_OK;
+    code = cli_pass_end(&pass, error);
     roost_iter_close(iter);
     return code;
 }
@@ -180,13 +183,13 @@ const struct cli_command command_stream_read = {
 
 /* ---- follow ------------------------------------------------------------------------------------------------------ */
 
-static int follow(struct cli *cli, const struct reading *reading, roost_watch *watch, roost_iter *iter)
+static int follow(struct cli *cli, const struct reading *reading, struct cli_pass *pass, roost_watch *watch, roost_iter *iter)
 {
     struct cli_deadline deadline = cli_deadline(reading->timeout_ms);
     struct roost_event event = ROOST_EVENT_INIT;
     uint64_t shown = 0;
     for (;;) {
-        int64_t count = put_entries(cli, reading, iter, reading->limit - shown);
+        int64_t count = put_entries(cli, reading, pass, iter, reading->limit - shown);
         if (count < 0) return cli_fail((int)count, "stream follow");
         shown += (uint64_t)count;
         if (count && !cli_output_flush()) return CLI_OK; /* main says it if it was not just a reader that left */
@@ -202,6 +205,7 @@ static int run_follow(struct cli *cli)
 {
     struct reading reading;
     struct roost_stream_info info = ROOST_STREAM_INFO_INIT;
+    struct cli_pass pass = {"stream follow", 0};
     roost_watch *watch = NULL;
     roost_iter *iter = NULL;
     read_options(cli, &reading);
@@ -219,7 +223,8 @@ static int run_follow(struct cli *cli)
             error = 0; /* it may begin while we wait */
     }
     if (error >= 0) error = roost_stream_scan(cli->root, reading.name, reading.from, &iter);
-    code = error < 0 ? cli_fail(error, "stream follow") : follow(cli, &reading, watch, iter);
+    code = error < 0 ? cli_fail(error, "stream follow") : follow(cli, &reading, &pass, watch, iter);
+    if (!code) code = cli_pass_end(&pass, 0);
     roost_iter_close(iter);
     roost_watch_close(watch);
     return code;
@@ -266,12 +271,13 @@ const struct cli_command command_stream_info = {"stream info", "NAME", "Show how
 static int run_list(struct cli *cli)
 {
     struct roost_item item = ROOST_ITEM_INIT;
+    struct cli_pass pass = {"stream list", 0};
     roost_iter *iter = NULL;
     cli_no_options(cli, 0, 0);
     int code = cli_open(cli, CLI_READING);
     if (code) return code;
     int got = roost_streams(cli->root, &iter);
-    while (got >= 0 && (got = roost_iter_item(iter, &item)) > 0) {
+    while (got >= 0 && (got = cli_pass_item(&pass, iter, false, &item)) > 0) {
         if (cli->json) {
             struct json_writer writer = json_writer(stdout);
             json_open(&writer, NULL, '{');
@@ -287,7 +293,7 @@ static int run_list(struct cli *cli)
             putchar('\n');
         }
     }
-    code = got < 0 ? cli_fail(got, "stream list") : CLI_OK;
+    code = cli_pass_end(&pass, got);
     roost_iter_close(iter);
     return code;
 }

@@ -17,7 +17,7 @@ struct transfer {
     struct cli *cli;
     struct json_writer writer;
     struct feed_result count;
-    uint64_t damaged_count; /* left out */
+    struct cli_pass pass;
 };
 
 static bool failed(const struct transfer *transfer) { return ferror(transfer->writer.file) != 0; }
@@ -36,24 +36,12 @@ static void end_line(struct transfer *transfer)
     transfer->count.line_count++;
 }
 
-/* What one step of a pass gave: true: an entry; false: look at *got, which is then > 0 where a damaged entry was left out. */
-static bool given(struct transfer *transfer, int *got)
-{
-    if (*got != ROOST_ECORRUPT) return *got > 0;
-    cli_say("export: left out: %s", roost_error_detail());
-    transfer->damaged_count++;
-    *got = 1;
-    return false;
-}
-
 static int export_memories(struct transfer *transfer)
 {
     struct roost_memory memory = ROOST_MEMORY_INIT;
     roost_iter *iter = NULL;
     int got = roost_scan(transfer->cli->root, 0, 0, &iter);
-    for (got = got < 0 ? got : 1; got > 0 && !failed(transfer);) {
-        got = roost_iter_memory(iter, &memory);
-        if (!given(transfer, &got)) continue;
+    while (got >= 0 && !failed(transfer) && (got = cli_pass_memory(&transfer->pass, iter, &memory)) > 0) {
         begin_line(transfer, "memory");
         json_memory_fields(&transfer->writer, &memory);
         end_line(transfer);
@@ -68,9 +56,7 @@ static int export_keys(struct transfer *transfer)
     struct roost_item item = ROOST_ITEM_INIT;
     roost_iter *iter = NULL;
     int got = roost_kv_scan(transfer->cli->root, roost_text(""), &iter);
-    for (got = got < 0 ? got : 1; got > 0 && !failed(transfer);) {
-        got = roost_iter_item(iter, &item);
-        if (!given(transfer, &got)) continue;
+    while (got >= 0 && !failed(transfer) && (got = cli_pass_item(&transfer->pass, iter, false, &item)) > 0) {
         begin_line(transfer, "key");
         json_bytes(&transfer->writer, "key", item.key);
         json_item_fields(&transfer->writer, &item, "value");
@@ -86,9 +72,7 @@ static int export_entries(struct transfer *transfer, struct roost_bytes name)
     struct roost_item item = ROOST_ITEM_INIT;
     roost_iter *iter = NULL;
     int got = roost_stream_scan(transfer->cli->root, name, 0, &iter);
-    for (got = got < 0 ? got : 1; got > 0 && !failed(transfer);) {
-        got = roost_iter_item(iter, &item);
-        if (!given(transfer, &got)) continue;
+    while (got >= 0 && !failed(transfer) && (got = cli_pass_item(&transfer->pass, iter, true, &item)) > 0) {
         begin_line(transfer, "stream");
         json_bytes(&transfer->writer, "name", name);
         json_unsigned(&transfer->writer, "index", item.index);
@@ -105,10 +89,8 @@ static int export_streams(struct transfer *transfer)
     struct roost_item item = ROOST_ITEM_INIT;
     roost_iter *iter = NULL;
     int error = 0, got = roost_streams(transfer->cli->root, &iter);
-    for (got = got < 0 ? got : 1; got > 0 && !error && !failed(transfer);) {
-        got = roost_iter_item(iter, &item);
-        if (given(transfer, &got)) error = export_entries(transfer, item.key);
-    }
+    while (got >= 0 && !error && !failed(transfer) && (got = cli_pass_item(&transfer->pass, iter, false, &item)) > 0)
+        error = export_entries(transfer, item.key);
     roost_iter_close(iter);
     return got < 0 ? got : error;
 }
@@ -118,9 +100,7 @@ static int export_states(struct transfer *transfer)
     struct roost_state state = ROOST_STATE_INIT;
     roost_iter *iter = NULL;
     int got = roost_state_scan(transfer->cli->root, &iter);
-    for (got = got < 0 ? got : 1; got > 0 && !failed(transfer);) {
-        got = roost_iter_state(iter, &state);
-        if (!given(transfer, &got)) continue;
+    while (got >= 0 && !failed(transfer) && (got = cli_pass_state(&transfer->pass, iter, &state)) > 0) {
         if (!state.name.size) continue; /* the root's own: every root makes it itself */
         begin_line(transfer, "state");
         json_state_fields(&transfer->writer, &state);
@@ -137,13 +117,9 @@ static int export_all(struct transfer *transfer)
     if (!error) error = export_keys(transfer);
     if (!error) error = export_streams(transfer);
     if (!error) error = export_states(transfer);
-    if (error) return cli_fail(error, "export");
+    int code = cli_pass_end(&transfer->pass, error);
     /* What the log cannot show any more is not even counted: its damage alone is reason to warn (cli_open did). */
-    bool hurt = transfer->damaged_count || roost_health(transfer->cli->root) == ROOST_EDAMAGED;
-    if (transfer->damaged_count)
-        cli_say("export: %" PRIu64 " damaged entr%s left out; `roost check` lists what is hurt", transfer->damaged_count,
-                transfer->damaged_count == 1 ? "y was" : "ies were");
-    return hurt ? CLI_CORRUPT : CLI_OK;
+    return !code && roost_health(transfer->cli->root) == ROOST_EDAMAGED ? CLI_CORRUPT : code;
 }
 
 /* Into a new file that takes the name only when it is complete and on the disk: an export that fails leaves the old one, and one
@@ -211,7 +187,7 @@ static void put_counts(FILE *file, const char *what, const struct feed_result *c
 
 static int run_export(struct cli *cli)
 {
-    struct transfer transfer = {.cli = cli, .writer = json_writer(stdout)};
+    struct transfer transfer = {.cli = cli, .writer = json_writer(stdout), .pass = {"export", 0}};
     cli_no_options(cli, 0, 1);
     const char *path = cli->operand_count && strcmp(cli->operands[0], "-") != 0 ? cli->operands[0] : NULL;
     int code = cli_open(cli, CLI_READING);

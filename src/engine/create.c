@@ -114,10 +114,12 @@ int rst_root_sync_parent(const char *path)
     char *slash = strrchr(parent, '/');
     const char *name = !slash ? "." : slash == parent ? "/" : (*slash = '\0', parent);
     int file = rst_os->open(-1, name, RST_OPEN_READ | RST_OPEN_DIRECTORY, 0);
-    int err = file < 0 ? 0 : rst_os->fsync(file); /* a parent that may not be read cannot be synced; the root itself is whole */
+    int err = file < 0 ? file : rst_os->fsync(file);
     if (file >= 0) rst_os->close(file);
     free(parent);
-    return err == -EINVAL ? 0 : err;
+    /* A parent that may not be read cannot be synced; the root itself is whole. */
+    if (!err || err == -EINVAL || (file < 0 && err == -EACCES)) return 0;
+    return rst_fail(err, "syncing the folder that %s is in: %s", path, strerror(-err));
 }
 
 int rst_root_create(const char *path, const struct roost_settings *given)

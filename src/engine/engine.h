@@ -14,8 +14,8 @@
  * clients.c     outcomes of submissions         arena.c       the live segments' memory
  * rebuild.c     the index from the blocks        past.c        what the old index knows
  * mend.c        a root whose index is gone       scrub.c       check: all bytes of blocks and log
- * clone.c       backup, restore                  rescue.c      what is left of a damaged root
- * offline.c     a root that is not one yet
+ * clone.c       backup, restore                  offline.c     a root that is not one yet
+ * salvage.c     what is left of a damaged root   rescue.c      into a new one
  *
  * Locks, in this order: slot_lock (which slot this handle has), commit_lock (the role, everything that writes; R17), lane_lock
  * (this handle's lane), view_lock (the list of open segments). Nothing else waits while holding one of the last two. */

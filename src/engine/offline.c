@@ -134,8 +134,16 @@ static int remove_file(void *user, const char *name)
     return 0;
 }
 
+/* Once state.wal has its name all that it needs stays, also when the last sync failed: then it is whole, or none after a power cut. */
+static bool has_name(const struct rst_offline *offline)
+{
+    struct rst_stat stat;
+    return offline->directory >= 0 && rst_os->stat_at(offline->directory, "state.wal", &stat) != -ENOENT;
+}
+
 void rst_offline_end(struct rst_offline *offline, bool finished)
 {
+    if (!finished) finished = has_name(offline);
     if (!finished && offline->blocks_directory >= 0)
         rst_os->list(offline->blocks_directory, remove_file, &offline->blocks_directory);
     if (!finished && offline->index_directory >= 0)

@@ -23,7 +23,7 @@ void rst_offline_release(struct rst_engine *engine);
 int rst_offline_verify(const struct rst_offline *offline, roost_found_fn found, void *user, uint64_t *ret_memory_count);
 /* Gives state.wal its name: now it is a root. */
 int rst_offline_finish(struct rst_offline *offline);
-/* Closes everything; without a finish before it the files that were made are removed. */
+/* Closes everything; the files that were made are removed unless they became a root. */
 void rst_offline_end(struct rst_offline *offline, bool finished);
 
 #endif

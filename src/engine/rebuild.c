@@ -287,25 +287,43 @@ static int open_rebuilt(struct rebuild *rebuild)
     return 0;
 }
 
+/* What one LSN needs does not fit an empty arena: it was written where /dev/shm, and so the arena, was larger. */
+static int too_large(const struct rebuild *rebuild, const struct found_record *found)
+{
+    struct rst_engine *engine = rebuild->engine;
+    return rst_fail(
+        ROOST_E2BIG,
+        "%s: the change with LSN %llu (blocks/chunk_%04u.bin, offset %llu) does not fit a live segment of %llu bytes; "
+        "it was written where /dev/shm is larger, and the index can be rebuilt there. Nothing was changed",
+        engine->path, (unsigned long long)found->lsn, found->place.chunk, (unsigned long long)found->place.offset,
+        (unsigned long long)rst_commit_region(engine)->places.arena_size);
+}
+
+static int apply_found(struct rebuild *rebuild, const struct found_record *found, bool begins)
+{
+    const struct known_fact *facts = (const struct known_fact *)(const void *)rebuild->facts.data;
+    if (!found->fact) return apply_record(rebuild, found);
+    /* A new segment begins between two LSNs, so there is room for all facts of one. */
+    if (begins && rst_arena_room(rebuild->engine) < FACTS_ROOM) return ROOST_EAGAIN;
+    return apply_fact(rebuild, &facts[found->fact - 1]);
+}
+
 static int apply_all(struct rebuild *rebuild)
 {
     uint64_t last = 0;
     int err = 0;
     for (size_t i = 0; !err && i < found_count(rebuild); i++) {
         const struct found_record *found = record_at(rebuild, i);
-        for (int tries = 0; tries < 2; tries++) {
-            const struct known_fact *facts = (const struct known_fact *)(const void *)rebuild->facts.data;
-            /* A new segment begins between two LSNs, so there is room for all facts of one. */
-            bool full = found->fact && found->lsn != last && last && rst_arena_room(rebuild->engine) < FACTS_ROOM && !tries;
-            err = full ? ROOST_EAGAIN : found->fact ? apply_fact(rebuild, &facts[found->fact - 1]) : apply_record(rebuild, found);
-            if (err != ROOST_EAGAIN || !last || found->lsn == last) break;
+        bool filled = last && found->lsn != last && rst_live_change_count(rst_arena_active(rebuild->engine));
+        err = apply_found(rebuild, found, filled);
+        if (err == ROOST_EAGAIN && filled) {
             err = seal_rebuilt(rebuild, last);
             if (!err) err = open_rebuilt(rebuild);
-            if (err) break;
+            if (!err) err = apply_found(rebuild, found, false);
         }
+        if (err == ROOST_EAGAIN) return too_large(rebuild, found);
         last = found->lsn;
     }
-    if (err == ROOST_EAGAIN) return rst_fail(ROOST_E2BIG, "a record does not fit an empty arena");
     if (!err && last && rst_live_change_count(rst_arena_active(rebuild->engine))) err = seal_rebuilt(rebuild, last);
     return err;
 }

@@ -4,6 +4,7 @@
 
 #include "base/atomic.h"
 #include "base/check.h"
+#include "base/error.h"
 #include "engine/group.h"
 
 static void note_change(struct rst_engine *engine, uint64_t lsn, const struct rst_record_view *record,
@@ -68,6 +69,16 @@ int rst_show_drafts(struct rst_engine *engine, const struct rst_reader *reader, 
     return 0;
 }
 
+/* A commit secures its room; in a replay the caller makes some and tries again. */
+static int too_large(const struct rst_engine *engine, uint64_t lsn, uint64_t need)
+{
+    return rst_fail(ROOST_E2BIG,
+                    "%s: the change with LSN %llu takes %llu bytes of a live segment, which has %llu here: it was written where "
+                    "/dev/shm is larger, and must be opened there",
+                    engine->path, (unsigned long long)lsn, (unsigned long long)need,
+                    (unsigned long long)rst_commit_region(engine)->places.arena_size);
+}
+
 int rst_commit_apply_frame(struct rst_engine *engine, const struct rst_frame *frame, bool count)
 {
     struct rst_reader reader;
@@ -89,7 +100,7 @@ int rst_commit_apply_frame(struct rst_engine *engine, const struct rst_frame *fr
         memset(&terms, 0, sizeof terms);
         err = rst_blocks_read(&engine->blocks, &place, &record);
         if (!err) err = rst_apply_prepare(engine->analyzer, &record, &terms, &need);
-        if (!err && need > rst_arena_room(engine)) err = ROOST_E2BIG;
+        if (!err && need > rst_arena_room(engine)) err = too_large(engine, lsn, need);
         if (!err) err = rst_arena_secure(engine, need);
         if (!err) err = rst_apply_record(rst_arena_active(engine), all.list, all.count, &record, &place, &terms, &delta);
         if (!err) note_change(engine, lsn, &record, &place);

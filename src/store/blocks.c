@@ -134,12 +134,26 @@ const uint8_t *rst_blocks_bytes(struct rst_blocks *blocks, uint32_t chunk, uint6
     return bytes;
 }
 
+/* The bytes of a record; *ret_size: how many. A file that was cut off within the padding still has all that counts. */
+static const uint8_t *record_bytes(struct rst_blocks *blocks, const struct rst_place *place, uint64_t *ret_size, int *ret_err)
+{
+    *ret_size = place->size;
+    const uint8_t *bytes = rst_blocks_bytes(blocks, place->chunk, place->offset, place->size, ret_err);
+    if (bytes || *ret_err != ROOST_ECORRUPT) return bytes;
+    int64_t size = rst_blocks_size(blocks, place->chunk);
+    uint64_t end = size > 0 ? (uint64_t)size : 0;
+    if (end <= place->offset || end - place->offset + RST_RECORD_ALIGNMENT <= place->size) return NULL;
+    *ret_size = end - place->offset;
+    return *ret_size < place->size ? rst_blocks_bytes(blocks, place->chunk, place->offset, *ret_size, ret_err) : NULL;
+}
+
 int rst_blocks_read(struct rst_blocks *blocks, const struct rst_place *place, struct rst_record_view *ret_record)
 {
     int err;
-    const uint8_t *bytes = rst_blocks_bytes(blocks, place->chunk, place->offset, place->size, &err);
+    uint64_t size;
+    const uint8_t *bytes = record_bytes(blocks, place, &size, &err);
     if (!bytes) return err;
-    err = rst_record_decode(bytes, place->size, place->chunk, place->offset, ret_record);
+    err = rst_record_decode(bytes, size, place->chunk, place->offset, ret_record);
     if (!err && (!ret_record->payload.data ||
                  rst_record_size(ret_record->header.fields_size, ret_record->header.payload_size) != place->size))
         err = rst_fail(ROOST_ECORRUPT, "a record's sizes do not fit");

@@ -39,7 +39,9 @@ static void take_record(struct rst_scan *scan, struct rst_scan_item *item)
     uint64_t rest = scan->size - item->offset, size = rst_record_size(header->fields_size, header->payload_size);
     item->kind = RST_SCAN_RECORD;
     item->size = size < rest ? size : rest;
-    item->payload_right = size <= rest && (scan->heads || !header->payload_size || rst_record_payload_right(&item->record));
+    /* The chunk may end within the padding. */
+    bool there = sizeof *header + header->fields_size + (uint64_t)header->payload_size <= rest;
+    item->payload_right = there && (scan->heads || !header->payload_size || rst_record_payload_right(&item->record));
     scan->offset = item->offset + item->size;
     if (item->payload_right || size > rest || ends_well(scan, scan->offset)) return;
     /* Its size leads nowhere: what lies inside is looked at too, as it may be bytes of a life that ended, written over since. */

@@ -4,9 +4,9 @@
  * A cleanly closed root with memories, keys, streams and states is made once. Each round copies it, and flips a bit, zeroes a sector
  * or cuts a file off at random. Then:
  *   check    reports whatever touches live data, with file and offset
- *   reading  gives the right bytes, or an error: never wrong ones, never something that was forgotten
- *   rescue   brings over everything whose bytes are undamaged, and says so when something is missing; its root passes check
- *   rebuild  loses nothing that is undamaged
+ *   reading  gives the right bytes, or an error: never wrong ones, never something that was forgotten; a pass goes on behind damage
+ *   rescue   brings over everything whose bytes are undamaged, and names what is missing; its root passes check
+ *   rebuild  loses nothing that is undamaged; what is damaged is said to be, and check names it
  *
  *     damage [--count N] [--seed S] [--memories N] [--from ROUND] [-v]
  * A failure names seed and round; --from runs that round first. */
@@ -24,7 +24,15 @@
 
 #include "store/scan.h"
 
-enum { KEY_COUNT = 400, STREAM_COUNT = 4, ENTRY_COUNT = 150, STATE_COUNT = 12, FILE_MAX = 256, TEXT_MAX = 1200 };
+enum {
+    KEY_COUNT = 400,
+    STREAM_COUNT = 4,
+    ENTRY_COUNT = 150,
+    STATE_COUNT = 12,
+    FILE_MAX = 256,
+    TEXT_MAX = 1200,
+    FINDING_MAX = 1 << 15
+};
 
 /* A thing that must be found, and where its bytes lie. */
 enum thing_kind { MEMORY, KEY, ENTRY, STATE };
@@ -62,7 +70,7 @@ static struct {
     struct {
         char file[64];
         uint64_t offset;
-    } findings[4096];
+    } findings[FINDING_MAX];
 } world;
 
 static _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -237,7 +245,7 @@ static void make_root(void)
     roost_root *root;
     settings.log_size = 1 << 20;
     settings.chunk_size = 1 << 20;
-    settings.arena_size = 8 << 20;
+    settings.arena_size = 1 << 20;
     settings.region = ROOST_REGION_FILE;
     options.flags = ROOST_OPEN_CREATE;
     options.level = write.level = ROOST_PROCESS;
@@ -415,10 +423,6 @@ static void do_damage(void)
 
 /* ---- reading ---- */
 
-struct tally {
-    uint32_t right, refused, absent;
-};
-
 static bool same(struct roost_bytes a, struct roost_bytes b) { return a.size == b.size && memcmp(a.data, b.data, a.size) == 0; }
 
 /* A root whose log is damaged shows what was before the damage (and says so): an earlier version of a key or a state. */
@@ -497,17 +501,47 @@ static void found(void *user, int error, const char *file, uint64_t offset, cons
     (void)user;
     if (world.verbose)
         printf("    %s %s: %llu: %s\n", error ? roost_error_name(error) : "note", file, (unsigned long long)offset, detail);
-    if (!error || world.finding_count >= 4096) return;
+    if (!error || world.finding_count == FINDING_MAX) return;
     snprintf(world.findings[world.finding_count].file, sizeof world.findings[0].file, "%s", file);
     world.findings[world.finding_count++].offset = offset;
 }
 
+/* Was a place in the file named? */
 static bool reported(const char *file, uint64_t from, uint64_t end)
 {
     for (int i = 0; i < world.finding_count; i++)
-        if (strcmp(world.findings[i].file, file) == 0 && world.findings[i].offset >= from && world.findings[i].offset < end)
+        if (world.findings[i].offset >= from && world.findings[i].offset < end && strcmp(world.findings[i].file, file) == 0)
             return true;
     return false;
+}
+
+static bool thing_reported(const struct thing *thing)
+{
+    char file[64];
+    snprintf(file, sizeof file, "blocks/chunk_%04u.bin", thing->chunk);
+    return reported(file, thing->offset, thing->offset + thing->size);
+}
+
+/* A pass over all memories gives each that is there, or its id with an error, once and in order. */
+static void pass_over_memories(roost_root *root)
+{
+    roost_iter *iter;
+    uint32_t next = 1;
+    GOOD(roost_scan(root, 0, 0, &iter));
+    for (;;) {
+        struct roost_memory memory = ROOST_MEMORY_INIT;
+        int got = roost_iter_memory(iter, &memory);
+        if (got < 0 && got != ROOST_ECORRUPT) fail("roost_iter_memory: %s", roost_error_name(got));
+        while (next <= world.memories && (!got || next < memory.id)) {
+            const struct thing *thing = thing_of(MEMORY, next++ - 1);
+            if (thing->live) fail("a pass leaves memory %u out", thing->number);
+        }
+        if (!got) break;
+        if (memory.id != next) fail("a pass gives memory %llu, expected %u", (unsigned long long)memory.id, next);
+        const struct thing *thing = thing_of(MEMORY, next++ - 1);
+        if (!thing->live || (got < 0 && !thing->damaged)) fail("a pass: memory %u: %s", thing->number, roost_error_name(got));
+    }
+    roost_iter_close(iter);
 }
 
 /* What check must have said, and what reading may answer. */
@@ -524,16 +558,15 @@ static void look(roost_root *root)
     if (world.hurt_log && !reported("state.wal", 0, UINT64_MAX)) fail("check says nothing of the damaged log");
     for (uint32_t i = 0; i < world.count; i++) {
         const struct thing *thing = &world.things[i];
-        char file[64];
         int got = read_thing(root, thing);
         if (!thing->live || got == 1) continue;
-        snprintf(file, sizeof file, "blocks/chunk_%04u.bin", thing->chunk);
         if (got == 0 && !world.hurt_log) fail("kind %d, number %u: it is said not to be there", thing->kind, thing->number);
         if (got < 0 && !index && !world.hurt_log && !thing->damaged)
             fail("kind %d, number %u: %s", thing->kind, thing->number, roost_error_name(got));
-        if (got < 0 && !index && !reported(file, thing->offset, thing->offset + thing->size) && world.finding_count < 4096)
+        if (got < 0 && !index && !thing_reported(thing))
             fail("kind %d, number %u: damaged, and check does not say so", thing->kind, thing->number);
     }
+    if (!index && !world.hurt_log) pass_over_memories(root);
     search_some(root);
     world.hurt_log = false;
 }
@@ -554,21 +587,20 @@ static void open_and_look(void)
     GOOD(roost_close(root));
 }
 
-/* All that is undamaged is there; of the rest nothing is wrong. Returns how much is missing. */
-static uint32_t compare(roost_root *root, const char *tool)
+/* All that is undamaged is there; of the rest nothing is wrong, and what is missing was named. */
+static void compare(roost_root *root, const char *tool, bool gone)
 {
-    uint32_t missing = 0;
     for (uint32_t i = 0; i < world.count; i++) {
         const struct thing *thing = &world.things[i];
         int got = read_thing(root, thing);
         if (!thing->live || got == 1) continue;
-        missing++;
         if (!thing->damaged)
             fail("%s: kind %d, number %u is undamaged and not there: %s", tool, thing->kind, thing->number,
                  roost_error_name(got));
+        if (!gone && got == 0) fail("%s: kind %d, number %u is damaged, not absent", tool, thing->kind, thing->number);
+        if (!thing_reported(thing)) fail("%s: kind %d, number %u is missing and not named", tool, thing->kind, thing->number);
     }
     search_some(root);
-    return missing;
 }
 
 static void rescue(void)
@@ -576,11 +608,13 @@ static void rescue(void)
     roost_root *root;
     struct roost_copy copy = ROOST_COPY_INIT;
     run("rm -rf '%s'", world.saved);
+    world.finding_count = 0;
     int lost = roost_rescue(world.bad, world.saved, found, NULL, &copy);
     if (lost < 0) fail("rescue: %s", roost_error_name(lost));
     GOOD(roost_open(world.saved, NULL, &root));
-    uint32_t missing = compare(root, "rescue");
-    if (missing && !lost) fail("rescue: %u things are missing and it does not say so", missing);
+    if (lost != world.finding_count) fail("rescue says %d, and tells of %d", lost, world.finding_count);
+    compare(root, "rescue", true);
+    if (roost_check(root, found, NULL) != 0) fail("rescue: its root does not pass check");
     GOOD(roost_close(root));
 }
 
@@ -596,10 +630,9 @@ static void rebuild(void)
     err = roost_rebuild(root);
     if (err < 0 && err != ROOST_EDAMAGED) fail("rebuild: %s", roost_error_name(err));
     if (err >= 0) {
-        uint32_t missing = compare(root, "rebuild");
         world.finding_count = 0;
-        if (missing && roost_check(root, found, NULL) == 0 && !err)
-            fail("rebuild: %u things are missing and nobody says so", missing);
+        GOOD(roost_check(root, found, NULL));
+        compare(root, "rebuild", false);
     }
     GOOD(roost_close(root));
 }

@@ -138,6 +138,8 @@ class TestDamage(Case):
         result = self.run_roost("export")
         self.assertEqual(result.returncode, CORRUPT)
         self.assertIn(b"2 damaged entries were left out", result.stderr)
+        for name in (b"memory 2: ", b'entry 1 of stream "talk": '):
+            self.assertIn(name, result.stderr)
         lines = [json.loads(line) for line in result.stdout.splitlines()]
         self.assertEqual([line["memory"]["id"] for line in lines if "memory" in line], ["1", "3"])
         self.assertEqual([line["stream"]["index"] for line in lines if "stream" in line], [0, 2])
@@ -148,6 +150,58 @@ class TestDamage(Case):
         with open(file, encoding="utf-8") as handle:
             self.assertEqual(handle.read(), "an older one\n")
         self.assertTrue(os.path.exists(file + ".partial"))
+
+    def test_listings_name_what_is_damaged_and_go_on(self):
+        for text in ("omega beta two", "omega beta four"):
+            self.ok("add", text)
+        for key in ("a", "b", "c"):
+            self.ok("kv", "set", key, "value of " + key)
+        for agent in ("bob", "eve"):
+            self.ok("state", "set", agent, "--status", "status of " + agent)
+        self.ok("checkpoint")
+        for needle in (b"beta two", b"omega beta two", b"value of b", b"second", b"status of bob"):
+            self.flip(CHUNK, needle)
+        for command, names, says in (
+                (["list"], ["1", "3", "5"], "memory 2"),
+                (["list", "--reverse"], ["5", "3", "1"], "memory 4"),
+                (["recent", "2"], ["5", "3"], "memory 4"),
+                (["kv", "list"], ["a", "c", "color"], 'key "b"'),
+                (["state", "list"], ["ada", "eve"], 'state of "bob"'),
+                (["stream", "read", "talk"], [0, 2], 'entry 1 of stream "talk"'),
+                (["stream", "follow", "talk", "--from", "0", "-n", "2"], [0, 2], 'entry 1 of stream "talk"'),
+                (["search", "omega"], ["5"], "memory 4")):
+            result = self.run_roost(*command, "--json")
+            self.assertEqual(result.returncode, CORRUPT, (command, result))
+            lines = [json.loads(line) for line in result.stdout.splitlines()]
+            if command[0] == "search":
+                lines = lines[0]["hits"]
+            shown = [line.get("id", line.get("key", line.get("index", line.get("name")))) for line in lines]
+            self.assertEqual([name for name in shown if name != ""], names, command)
+            self.assertIn(says + ": ", result.stderr.decode())
+            self.assertIn(CHUNK, result.stderr.decode())
+            self.assertIn("left out; `roost check` lists what is hurt", result.stderr.decode())
+        self.ok("list", "-n", "1")
+
+    def test_a_chunk_that_was_cut_off_within_padding_lost_nothing(self):
+        shutil.rmtree(self.root)
+        self.ok("init", "--log-size", "1M", "--chunk-size", "1M", "--region", "file")
+        for text in ("first " * 150000, "some last words", "in the next chunk " * 20000):
+            self.ok("add", stdin=text.encode())
+        self.ok("checkpoint")
+        path = os.path.join(self.root, CHUNK)
+        with open(path, "r+b") as file:
+            end = file.read().index(b"some last words") + len(b"some last words")
+            self.assertNotEqual(end % 8, 0)
+            file.truncate(end)
+        self.assertEqual(self.text("get", "2"), "some last words\n")
+        self.ok("check")
+        self.rescued()
+        self.ok("rebuild")
+        self.assertEqual(self.text("get", "2"), "some last words\n")
+        with open(path, "r+b") as file:
+            file.truncate(end - 1)
+        self.fails(CORRUPT, "get", "2", says=CHUNK)
+        self.assertEqual(self.run_roost("check").returncode, CORRUPT)
 
     def test_a_damaged_log_is_said_aloud_and_rescued(self):
         shutil.rmtree(self.root)
@@ -190,6 +244,31 @@ class TestDamage(Case):
         self.fails(NOT_FOUND, "-C", saved, "kv", "get", "color")
         self.assertEqual(self.text("-C", saved, "get", "3"), "gamma three\n")
         self.assertEqual(self.json("-C", saved, "state", "get", "ada")["status"], "thinking")
+
+    def test_a_stream_with_a_hole_is_read_around_it(self):
+        for i in range(4):
+            self.ok("stream", "append", "talk", "entry %d" % i)
+        self.ok("checkpoint")
+        entries = ["first", "second", "third"] + ["entry %d" % i for i in range(4)]
+        kept = self.copy()
+        for lost in range(len(entries)):
+            shutil.rmtree(self.root)
+            shutil.copytree(kept, self.root)
+            self.flip(CHUNK, entries[lost].encode())
+            os.unlink(os.path.join(self.root, "state.wal"))
+            saved, _ = self.rescued(CORRUPT)
+            shown = self.lines("-C", saved, "stream", "read", "talk")
+            self.assertEqual([line["index"] for line in shown], [i for i in range(len(entries)) if i != lost])
+            place = 0
+            for index, entry in enumerate(entries):
+                for byte in (place, place + len(entry) - 1):
+                    if index == lost:
+                        self.fails(NOT_FOUND, "-C", saved, "stream", "read", "talk", "--at", str(byte),
+                                   says="is lost" if lost < len(entries) - 1 else "there is none at offset")
+                    else:
+                        shown = self.lines("-C", saved, "stream", "read", "talk", "--at", str(byte), "-n", "1")
+                        self.assertEqual(shown[0]["index"], index)
+                place += len(entry)
 
     def test_rescue_takes_from_the_log_what_rotted_in_the_blocks(self):
         before = self.text("export")
@@ -256,7 +335,7 @@ class TestCopies(Case):
         count = 0
         while any(writer.poll() is None for writer in writers) or count < 2:
             copy = os.path.join(self.directory, "copy%d" % count)
-            lsn = int(self.json("backup", copy)["lsn"])
+            lsn = int(self.json("backup", copy, "--wait", "60")["lsn"])
             memories = self.lines("-C", copy, "list")
             self.ok("-C", copy, "check")
             self.assertTrue(all(int(memory["lsn"]) <= lsn for memory in memories))

@@ -154,6 +154,7 @@ static int rebuild(roost_root *root) { return roost_rebuild(root); }
 static void live_on(struct session *session, uint64_t seed)
 {
     struct flock *flock = &session->flock;
+    flock_compare_copy(flock);
     open_root(session, seed % 4 == 2);
     /* What a dead process had submitted is committed by whoever takes the role: a read before that may miss it, one after it not. */
     bool open = false;
@@ -248,6 +249,7 @@ static struct session *new_session(const struct workload *workload, uint64_t ran
 {
     static struct session session; /* one at a time: a takeover's longjmp finds it as it was */
     memset(&session, 0, sizeof session);
+    flock_forget_copy();
     world.workload = workload;
     world.depth = 0;
     world.path[0].at = 0;

@@ -71,6 +71,7 @@ static void close_all(struct flock *flock)
 static void look(struct flock *flock, enum disaster disaster)
 {
     if (now.workload->create && flock->oracle->step_count == 0) return;
+    flock_compare_copy(flock);
     flock_open(flock, 0);
     bool open = false;
     for (uint32_t i = 0; i < flock->oracle->step_count; i++) open = open || flock->oracle->steps[i].status == STEP_INTENDED;
@@ -100,6 +101,7 @@ static uint64_t run(uint64_t at)
     static struct oracle oracle;
     uint64_t outstanding = faults_outstanding();
     memset(&oracle, 0, sizeof oracle);
+    flock_forget_copy();
     struct flock flock = {.sim = sim_create_sized(at + 1, RESERVE), .oracle = &oracle, .violated = on_violation};
     now.at = at;
     now.moment = "while it runs";

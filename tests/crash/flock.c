@@ -423,3 +423,54 @@ void flock_check(struct flock *flock, int member)
     if (found < 0) right(flock, "roost_check", found, 0);
     if (found > 0) flock_complain(flock);
 }
+
+/* What the root held when its copy was begun; of the run that goes on. */
+static struct oracle copied;
+static bool copy_begun;
+
+void flock_copy(struct flock *flock, int member, flock_copy_fn for_closed)
+{
+    struct roost_copy copy = ROOST_COPY_INIT;
+    roost_root *root = member < 0 ? NULL : begin(flock, member);
+    if (flock->ended || (member >= 0 && !root)) return;
+    if (member < 0) sim_process_use(flock->sim, sim_process_create(flock->sim));
+    flock->steps_before = flock->oracle->step_count;
+    copied = *flock->oracle;
+    copy_begun = true;
+    /* What the last to close could not store is in the region alone, which a rescue does not read. */
+    if (flock->tolerant && for_closed == rst_rescue) copied.states_lost = true;
+    int err = root ? rst_backup(root->engine, FLOCK_COPY_PATH, note_finding, NULL, &copy)
+                   : for_closed(FLOCK_PATH, FLOCK_COPY_PATH, note_finding, NULL, &copy);
+    /* What the disk would not give a rescue is missing in the copy, and it said so. */
+    if (flock->tolerant && for_closed == rst_rescue && err > 0) copy_begun = false;
+    flock->oracle->copied = right(flock, "copying", err, 0);
+}
+
+void flock_compare_copy(struct flock *flock)
+{
+    static struct oracle oracle;
+    struct rst_stat stat;
+    if (!copy_begun || flock->ended || flock->tolerant) return;
+    int process = sim_process_use(flock->sim, sim_process_create(flock->sim));
+    sim_set_hook(flock->sim, NULL, NULL);
+    int directory = rst_os->open(-1, FLOCK_COPY_PATH, RST_OPEN_READ | RST_OPEN_DIRECTORY, 0);
+    bool there = directory >= 0 && rst_os->stat_at(directory, "state.wal", &stat) == 0;
+    if (directory >= 0) rst_os->close(directory);
+    if (!there && flock->oracle->copied) {
+        oracle_complain("the copy that was finished is not there");
+        flock_complain(flock);
+    }
+    struct roost_options options = ROOST_OPTIONS_INIT;
+    roost_root root = {NULL};
+    if (there && right(flock, "opening the copy", rst_engine_open(FLOCK_COPY_PATH, &options, true, &root.engine), 0)) {
+        oracle = copied;
+        oracle_complain("?");
+        bool good = oracle_compare(&oracle, &root, DISASTER_NONE, true) == 0 && roost_check(&root, note_finding, NULL) == 0;
+        if (!good) flock_complain(flock);
+        right(flock, "closing the copy", rst_engine_close(root.engine), 0);
+    }
+    sim_set_hook(flock->sim, flock->hook, flock->hook_user);
+    sim_process_use(flock->sim, process);
+}
+
+void flock_forget_copy(void) { copy_begun = false; }

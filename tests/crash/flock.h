@@ -27,6 +27,7 @@ struct flock {
 };
 
 #define FLOCK_PATH "/root"
+#define FLOCK_COPY_PATH "/copy"
 
 /* Each returns what the call returned; a result that was not expected is a violation, after which all calls do nothing. */
 void flock_open(struct flock *flock, int member);
@@ -56,7 +57,14 @@ void flock_observe(struct flock *flock, enum disaster disaster);
 /* What the dead member's last call became: the answer must fit what is there (exactly once). After flock_compare. */
 void flock_settle_orphan(struct flock *flock, int member);
 void flock_check(struct flock *flock, int member); /* roost_check finds nothing */
-void flock_complain(struct flock *flock);          /* oracle_reason() says why */
+/* Copies the root to FLOCK_COPY_PATH: a backup by this member, or a restore or a rescue (for_closed; member -1) of a root that nobody has
+ * open. Once in a run. */
+typedef int (*flock_copy_fn)(const char *source, const char *path, roost_found_fn found, void *user, struct roost_copy *ret_copy);
+void flock_copy(struct flock *flock, int member, flock_copy_fn for_closed);
+/* Is the copy no root at all (which is right only while it is made), or does it hold all that the original did when it was begun? */
+void flock_compare_copy(struct flock *flock);
+void flock_forget_copy(void);             /* before another run */
+void flock_complain(struct flock *flock); /* oracle_reason() says why */
 /* Lets the member that holds the role do what its service thread would. */
 void flock_serve(struct flock *flock, int member);
 

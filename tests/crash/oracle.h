@@ -42,6 +42,7 @@ struct publish {
 struct oracle {
     uint32_t step_count, change_count, publish_count, serial;
     bool states_lost;             /* what was published and not stored may be gone */
+    bool copied;                  /* a copy of the root was finished (flock.h) */
     uint64_t id_shown, lsn_shown; /* the greatest that anybody saw */
     struct step steps[STEP_MAX];
     struct change changes[CHANGE_MAX];

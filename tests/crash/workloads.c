@@ -258,6 +258,42 @@ static void run_reading(struct flock *f)
     flock_read(f, 0);
 }
 
+/* Large payloads, a segment and something in the log. */
+static void change_this_and_that(struct flock *f)
+{
+    flock_forget(f, 0, 1, P);
+    flock_request(f, 0, roost_checkpoint, "roost_checkpoint");
+    flock_append(f, 0, "", 70000, P);
+    flock_stream(f, 0, "s", 100, P);
+    flock_publish(f, 0, "ada", P);
+    flock_append(f, 0, "named", 300, P);
+}
+
+static void run_backup(struct flock *f)
+{
+    change_this_and_that(f);
+    flock_copy(f, 0, NULL);
+    flock_compare_copy(f);
+    flock_append(f, 0, "", 100, D);
+    flock_request(f, 0, roost_checkpoint, "roost_checkpoint");
+}
+
+static void run_restore(struct flock *f)
+{
+    change_this_and_that(f);
+    flock_close(f, 0);
+    flock_copy(f, -1, rst_restore);
+    flock_compare_copy(f);
+}
+
+static void run_rescue(struct flock *f)
+{
+    change_this_and_that(f);
+    flock_close(f, 0);
+    flock_copy(f, -1, rst_rescue);
+    flock_compare_copy(f);
+}
+
 static void run_create(struct flock *f)
 {
     int err = make_root(workload_region_kind, 0);
@@ -490,6 +526,9 @@ const struct workload workloads[] = {
     {"rebuild", open_with_some, run_rebuild, 12, 0, false, -1, NULL},
     {"mixed", open_with_some, run_mixed, 16, 0, false, -1, NULL},
     {"reading", open_with_some, run_reading, 4, 0, false, -1, NULL},
+    {"backup", open_with_some, run_backup, 6, 0, false, -1, NULL},
+    {"restore", open_with_some, run_restore, 3, 0, false, -1, NULL},
+    {"rescue", open_with_some, run_rescue, 3, 0, false, -1, NULL},
     {"create", NULL, run_create, 8, 0, true, -1, NULL},
     {"takeover", prepare_takeover, run_takeover, 16, 0, false, 0, finish_takeover},
     {"takeover-closing", prepare_takeover, run_takeover_closing, 16, 0, false, 0, finish_takeover},

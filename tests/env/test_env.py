@@ -11,6 +11,7 @@ runs itself in a mount namespace of its own, so that nothing that it mounts is s
 NFS cannot be made here: that it is refused by name is tested where names are (tests/unit/test_os.c). Standard library only.
 """
 import glob
+import json
 import os
 import re
 import select
@@ -870,6 +871,33 @@ class SharedMemory(Case):
             for agent in pair:
                 agent.ask("close")
             self.sound(root)
+
+    @needs("root")
+    def test_a_text_that_fitted_a_larger_region(self):
+        """What indexes it does not fit the arenas of a small /dev/shm: said so, and nothing is lost."""
+        text = " ".join(f"{chr(97 + i // 26 % 26)}{chr(97 + i % 26)}{i // 676}" for i in range(190_000))[:1 << 20]
+        sealed, logged = (os.path.join(self.directory, name) for name in ("sealed", "logged"))
+        for root in (sealed, logged):
+            self.ok("-C", root, "init")
+        with subprocess.Popen([BINARY, "-C", logged, "add", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+            for line in ("first", text, "last"):
+                writer.stdin.write(json.dumps({"text": line}).encode() + b"\n")
+                writer.stdin.flush()
+                self.assertIn(b'"id"', writer.stdout.readline())
+            writer.kill()  # so that it is in the log
+        for line in ("first", text, "last"):
+            self.ok("-C", sealed, "add", "--file", "-", input=line.encode())
+        self.ok("-C", sealed, "checkpoint")
+        self.mount("-t", "tmpfs", "-o", "size=64m,mode=1777", "shm", "/dev/shm")
+        self.fails("-C", logged, "list", says=["LSN 2", "/dev/shm is larger"])
+        self.fails("-C", sealed, "rebuild", says=["blocks/chunk_0000.bin", "/dev/shm is larger", "Nothing was changed"])
+        self.assertEqual(self.ok("-C", sealed, "search", "first", "--json").count('"id"'), 1)
+        self.ok("-C", sealed, "check")
+        self.mount("-t", "tmpfs", "-o", "size=512m,mode=1777", "shm", "/dev/shm")
+        for root in (sealed, logged):
+            self.ok("-C", root, "rebuild")
+            self.ok("-C", root, "check")
+            self.assertEqual(self.ok("-C", root, "get", "2").strip(), text.strip())
 
     @needs("root")
     def test_full(self):

@@ -74,5 +74,22 @@ class Varints(unittest.TestCase):
                 reader.varint(bad, 0)
 
 
+class Records(unittest.TestCase):
+    layouts = reader.Layouts()
+
+    def record(self, payload, payload_hash):
+        """A MEMORY record at the beginning of chunk 0, read back."""
+        def header(checksum):
+            return struct.pack("<4sHHQQQQqIIQQ", b"RCRD", 1, 0, 5, 1, 1, 0, 0, 0, len(payload), payload_hash, checksum)
+        checksum = reader.xxh3_64(b"", reader.xxh3_64(header(0), reader.hash_seed(1, 0)))
+        return reader.Record(self.layouts, header(checksum) + payload, 0, 0, 0)
+
+    def test_the_hash_of_a_payload_is_looked_at_unless_it_is_empty(self):
+        self.assertTrue(self.record(b"text", reader.xxh3_64(b"text")).payload_is_right())
+        self.assertFalse(self.record(b"text", 1).payload_is_right())
+        for payload_hash in (0, 1, reader.xxh3_64(b"")):
+            self.assertTrue(self.record(b"", payload_hash).payload_is_right())
+
+
 if __name__ == "__main__":
     unittest.main()
