@@ -17,6 +17,8 @@ import tempfile
 TOP = pathlib.Path(__file__).resolve().parent.parent
 EXPLORE = ["tests/test_explore", "--images", "20000"]
 FAIL_NTH = ["tests/test_fail_nth"]
+RECOVER = ["tests/test_recover"]
+RECOVER_NTH = ["tests/test_recover_nth"]
 PARITY = ["tests/test_parity"]
 LIVE = ["tests/test_live"]
 SEALED = ["tests/test_sealed"]
@@ -69,12 +71,19 @@ MUTANTS = {
         "    int err = 0;\n    if (err == ROOST_ENOSPC)", [RULES, "an_arena_that_fills_up_makes_room_first"]),
     "chunks-not-synced": (
         "R7", "src/engine/checkpoint.c", "    if (!err) err = rst_checkpoint_sync_chunks(engine);\n", "", EXPLORE),
+    "half-a-checkpoint": (
+        "R7", "src/engine/recover.c",
+        "        if (!err) rst_region_write_writer(rst_commit_region(engine), &engine->writer);\n", "", RECOVER),
+    "frame-behind-a-stop": (
+        "R7", "src/engine/commit.c", "    if (!err && (err = rst_broken(engine)) != 0) fail_items(items, err);\n", "", RECOVER_NTH),
     "no-ceilings": (
         "R8", "src/engine/recover.c",
         "    if (!writer->closed) {\n        if (writer->lsn_ceiling_written",
         "    if (false) {\n        if (writer->lsn_ceiling_written", EXPLORE),
     "shown-ahead-of-ceilings": (
         "R8", "src/engine/commit.c", "(durable || fresh || ahead)", "durable", EXPLORE),
+    "stopped-goes-on": (
+        "R9", "src/engine/recover.c", "    if (err && broken) rst_region_set_broken(region, broken);\n", "", RECOVER),
     "no-rewrite-after-failed-sync": (
         "R9", "src/engine/recover.c", "    int err = rst_commit_rewrite(engine);", "    int err = 0;", FAIL_NTH),
     "reserve-never-given-up": (
@@ -136,6 +145,10 @@ MUTANTS = {
     "no-consumed-list": (
         "R19", "src/engine/frame.c",
         "        rst_buffer_add(&engine->frame_body, &consumed, sizeof consumed);\n", "        continue;\n", EXPLORE),
+    "unanswered-passed-over": (
+        "R19", "src/engine/recover.c",
+        "    err = walk_frames(engine, completed, rst_commit_answer_frame);\n    if (err) return err;\n",
+        "    err = walk_frames(engine, completed, rst_commit_answer_frame);\n", RECOVER_NTH),
     "heir-trusts-the-cache": (
         "R20", "src/engine/recover.c", "    if (!err && unsynced) {\n        err = rst_recover_unsynced(engine);\n",
         "    if (!err && unsynced) {\n", FAIL_NTH),

@@ -23,11 +23,16 @@ int rst_arena_prepare(struct rst_engine *engine, unsigned index)
     return make_real(engine, index, 0, first_limit(&engine->mapping->live[index]));
 }
 
-int rst_arena_format(struct rst_engine *engine, unsigned index, uint64_t lsn_first)
+int rst_arena_format_prepared(struct rst_engine *engine, unsigned index, uint64_t lsn_first)
 {
     struct rst_live *live = &engine->mapping->live[index];
+    return rst_live_format(live, first_limit(live), lsn_first);
+}
+
+int rst_arena_format(struct rst_engine *engine, unsigned index, uint64_t lsn_first)
+{
     int err = rst_arena_prepare(engine, index);
-    return err ? err : rst_live_format(live, first_limit(live), lsn_first);
+    return err ? err : rst_arena_format_prepared(engine, index, lsn_first);
 }
 
 struct rst_live *rst_arena_active(struct rst_engine *engine) { return &engine->mapping->live[engine->snapshot.arena_active & 1]; }

@@ -118,7 +118,7 @@ static int publish(struct rst_engine *engine, const struct rst_manifest_header *
     rst_region_write_writer(rst_commit_region(engine), &engine->writer);
     snapshot->arena_epoch[other]++;
     rst_region_write_snapshot(rst_commit_region(engine), snapshot);
-    int err = rst_arena_format(engine, other, header->covered_lsn + 1);
+    int err = rst_arena_format_prepared(engine, other, header->covered_lsn + 1);
     if (err) return err;
     snapshot->arena_active = other;
     snapshot->generation = header->generation;

@@ -72,6 +72,7 @@ static int check_extents(struct rst_engine *engine, const struct rst_decide_mark
                      granted.header.extra != client))
             err = ROOST_ECORRUPT;
         if (!err) err = rst_draft_view(engine, draft, &record);
+        if (err && err != ROOST_ECORRUPT) return err; /* this process's, or the disk's: says nothing of the payload */
         if (err) return rst_fail(ROOST_EINVAL, "a large payload does not lie in an extent that was granted for it");
     }
     return 0;
@@ -244,6 +245,7 @@ static int decide_items(struct rst_engine *engine, struct rst_buffer *items, boo
         item->first_result = engine->decide.results.size / 8;
         int result = rst_decide_submission(&engine->decide, engine->taken.data + item->offset);
         if (!result && (result = check_extents(engine, &mark, item->lane.client)) < 0) rst_decide_undo(&engine->decide, &mark);
+        if (result < 0 && rst_own_limit(result)) return result;
         item->answer.result = result;
         if (result) {
             item->answer.failed_index = engine->decide.failed_index;
@@ -442,6 +444,8 @@ static int commit_group(struct rst_engine *engine, struct rst_buffer *items)
     for (size_t i = 0; i < rst_item_count(items); i++)
         if (rst_item_at(items, i)->request && !rst_item_at(items, i)->answer.result)
             rst_request_serve(engine, rst_item_at(items, i), &sync);
+    /* A checkpoint among the requests may have stopped all writing: then no frame may follow it. */
+    if (!err && (err = rst_broken(engine)) != 0) fail_items(items, err);
     if (!err) {
         err = commit_items(engine, items);
         if (err == ROOST_ENOSPC) err = commit_what_frees(engine, items);

@@ -262,7 +262,7 @@ int rst_commit_close(struct rst_engine *engine);
 int rst_commit_states(struct rst_engine *engine, bool durable);
 /* The pieces that recovery shares. */
 int rst_commit_apply_frame(struct rst_engine *engine, const struct rst_frame *frame, bool count);
-void rst_commit_answer_frame(struct rst_engine *engine, const struct rst_frame *frame);
+int rst_commit_answer_frame(struct rst_engine *engine, const struct rst_frame *frame); /* 0 or ROOST_ENOMEM: some may be left */
 void rst_commit_publish(struct rst_engine *engine);
 bool rst_own_limit(int err); /* is it this process's limit (EFBIG, EDQUOT, ENOMEM, ...), not the root's? */
 /* 0, or the error of a root that can no longer be written. refused: for any thread. */
@@ -298,6 +298,7 @@ struct rst_live *rst_arena_active(struct rst_engine *engine);
 int rst_arena_format(struct rst_engine *engine, unsigned index, uint64_t lsn_first);
 /* Makes real what rst_arena_format will need of it, so that it cannot fail for want of space. */
 int rst_arena_prepare(struct rst_engine *engine, unsigned index);
+int rst_arena_format_prepared(struct rst_engine *engine, unsigned index, uint64_t lsn_first);
 uint64_t rst_arena_room(const struct rst_engine *engine);
 uint64_t rst_arena_empty_size(const struct rst_engine *engine); /* bytes that an empty live segment takes */
 /* Makes the active arena real memory up to used + need. ROOST_ENOSPC; the caller has asked rst_arena_room. */

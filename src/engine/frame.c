@@ -18,7 +18,7 @@ int rst_draft_view(struct rst_engine *engine, const struct rst_change_draft *dra
 {
     int err = rst_record_decode(rst_decide_bytes(&engine->decide, draft), draft->inline_size, draft->place.chunk,
                                 draft->place.offset, ret_record);
-    if (err || ret_record->payload.data || !ret_record->payload.size) return err;
+    if (err || ret_record->payload.data) return err;
     /* Large: its client has written the payload into the extent that it was granted. */
     uint64_t begin = draft->place.offset + sizeof(struct rst_record) + ret_record->header.fields_size;
     ret_record->payload.data = rst_blocks_bytes(&engine->blocks, draft->place.chunk, begin, ret_record->payload.size, &err);

@@ -308,7 +308,7 @@ int rst_recover_cold(struct rst_engine *engine, bool same_boot)
     if (err) return err;
     /* What was there before a reboot is on the disk. In the same boot it may be in the page cache alone, and a sync of it may have
      * failed: written again and synced, it counts (R20). */
-    if (engine->writer.written_position != engine->writer.durable_position && same_boot && !engine->observer) {
+    if (engine->writer.written_position != engine->writer.durable_position && same_boot) {
         err = rst_commit_rewrite(engine);
         if (!err) err = rst_commit_sync(engine);
     } else {
@@ -388,12 +388,6 @@ static int apply_again(struct rst_engine *engine, const struct rst_frame *frame)
     return rst_commit_apply_frame(engine, frame, count);
 }
 
-static int answer_again(struct rst_engine *engine, const struct rst_frame *frame)
-{
-    rst_commit_answer_frame(engine, frame);
-    return 0;
-}
-
 /* The arena is damaged, or a dead writer leaked too much of it: a new one from the log. */
 static int replace_arena(struct rst_engine *engine)
 {
@@ -438,6 +432,9 @@ static int finish_checkpoint(struct rst_engine *engine)
             engine->writer.completed_position = engine->writer.replay_position;
         /* The rename may be in the page cache alone: nothing that the old MANIFEST needs may go before it is on the disk (R7). */
         err = rst_manifest_sync(engine->index_directory);
+        /* crash: 1 as the dead writer left it, and the next heir does this again
+         *        2 the snapshot is written last: a generation that is the same says that all of this was done */
+        if (!err) rst_region_write_writer(rst_commit_region(engine), &engine->writer);
         if (!err) err = empty_arena(engine, other);
         engine->snapshot.arena_active = other;
         engine->snapshot.generation = manifest.header.generation;
@@ -451,19 +448,10 @@ static int finish_checkpoint(struct rst_engine *engine)
     return err;
 }
 
-int rst_recover_heir(struct rst_engine *engine)
+static int inherit(struct rst_engine *engine)
 {
     /* crash: every step repeats what may have been done already; an heir that dies leaves the next one the same work. */
     struct rst_writer_state *writer = &engine->writer;
-    rst_region_repair_latches(rst_commit_region(engine));
-    if (!rst_region_read_writer(rst_commit_region(engine), writer) ||
-        !rst_region_read_snapshot(rst_commit_region(engine), &engine->snapshot))
-        return rst_fail(ROOST_ECORRUPT, "the region's latches cannot be read");
-    rst_add_u64(&rst_commit_region(engine)->header->takeover_count, 1);
-    /* A disk that failed may work again, and all that a failed sync may have dropped is written again here. Damage stays. */
-    int broken = rst_region_broken(rst_commit_region(engine));
-    if (broken == ROOST_EDAMAGED) return 0;
-    if (broken) rst_region_set_broken(rst_commit_region(engine), 0);
     rst_buffer_clear(&engine->external_chunks);
     int err = find_unsaid(engine);
     if (!err) err = finish_checkpoint(engine);
@@ -493,8 +481,27 @@ int rst_recover_heir(struct rst_engine *engine)
     uint64_t completed = writer->completed_position;
     rst_region_write_writer(rst_commit_region(engine), writer);
     rst_commit_publish(engine);
-    err = walk_frames(engine, completed, answer_again);
+    /* What could not be answered is the next heir's to answer: passed over, it would be committed once more (R19). */
+    err = walk_frames(engine, completed, rst_commit_answer_frame);
+    if (err) return err;
     writer->completed_position = writer->written_position;
     rst_region_write_writer(rst_commit_region(engine), writer);
+    return 0;
+}
+
+int rst_recover_heir(struct rst_engine *engine)
+{
+    const struct rst_region *region = rst_commit_region(engine);
+    rst_region_repair_latches(region);
+    if (!rst_region_read_writer(region, &engine->writer) || !rst_region_read_snapshot(region, &engine->snapshot))
+        return rst_fail(ROOST_ECORRUPT, "the region's latches cannot be read");
+    rst_add_u64(&region->header->takeover_count, 1);
+    /* A disk that failed may work again, and all that a failed sync may have dropped is written again. Damage stays. */
+    int broken = rst_region_broken(region);
+    if (broken == ROOST_EDAMAGED) return 0;
+    if (broken) rst_region_set_broken(region, 0);
+    int err = inherit(engine);
+    /* Whoever holds the role already tries again as an heir, and does not go on as if all were well (R9). */
+    if (err && broken) rst_region_set_broken(region, broken);
     return err;
 }

@@ -133,7 +133,7 @@ static int results_of(struct rst_frame_walk *entries, uint32_t change_count, str
     return results->failed ? ROOST_ENOMEM : 0;
 }
 
-void rst_commit_answer_frame(struct rst_engine *engine, const struct rst_frame *frame)
+int rst_commit_answer_frame(struct rst_engine *engine, const struct rst_frame *frame)
 {
     struct rst_frame_walk walk, entries;
     struct rst_frame_consumed consumed;
@@ -149,6 +149,7 @@ void rst_commit_answer_frame(struct rst_engine *engine, const struct rst_frame *
         if (rst_frame_walk_entry(&entries, &entry, &bytes) != 1) break;
     }
     rst_frame_walk_begin(&walk, frame);
+    int err = 0;
     uint32_t high = rst_load_seq_u32(&rst_commit_region(engine)->header->participant_high);
     while (rst_frame_walk_consumed(&walk, &consumed) == 1) {
         int slot = -1;
@@ -156,12 +157,14 @@ void rst_commit_answer_frame(struct rst_engine *engine, const struct rst_frame *
             if (rst_load_u64(&rst_commit_region(engine)->participants[i].client) == consumed.client) slot = (int)i;
         struct rst_client_record record = {consumed.client, consumed.sequence, consumed.lsn, consumed.id, consumed.result, 0};
         rst_client_remember(engine, slot, &record);
-        if (results_of(&entries, consumed.change_count, &results) < 0) break;
+        err = results_of(&entries, consumed.change_count, &results);
+        /* What is not answered is committed once more: without its numbers rather than not at all. */
+        if (err == ROOST_ENOMEM) break;
         if (slot < 0) continue;
         struct rst_lane_item item = {(uint32_t)slot, consumed.client, consumed.sequence, NULL};
         struct rst_lane_answer answer = {consumed.result,
                                          consumed.failed_index,
-                                         consumed.change_count,
+                                         err ? 0 : consumed.change_count,
                                          consumed.lsn,
                                          consumed.id,
                                          consumed.actual,
@@ -170,4 +173,5 @@ void rst_commit_answer_frame(struct rst_engine *engine, const struct rst_frame *
         rst_lane_wake(rst_commit_region(engine), (uint32_t)slot);
     }
     rst_buffer_free(&results);
+    return err == ROOST_ENOMEM ? rst_fail(err, "no memory to answer a dead writer's clients") : 0;
 }

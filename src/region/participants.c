@@ -15,7 +15,7 @@
 static int try_slot(const struct rst_region *region, int log_file, uint32_t slot)
 {
     int err = rst_os->lock_byte(log_file, RST_LOCK_SLOT_OFFSET + slot);
-    if (err == -EWOULDBLOCK || err == -EACCES) return 0;
+    if (err == -EWOULDBLOCK) return 0;
     if (err) return rst_fail(err, "locking a participant's byte of state.wal: %s", strerror(-err));
     /* Before the caller looks at the region's `moved` mark: a last closer marks first and looks at this after (R11). */
     rst_store_seq_u64(&region->participants[slot].leaving, 0);
@@ -37,9 +37,10 @@ static int try_slot(const struct rst_region *region, int log_file, uint32_t slot
  * little memory; a dead client's before a new one; one with unfinished submissions, which cost a commit, last. */
 enum slot_kind { LEFT_CLEAN, DEAD_OR_LIVE, NEVER_USED, UNFINISHED };
 
-static int kind_of(const struct rst_region *region, uint32_t slot, uint32_t high)
+static int kind_of(const struct rst_region *region, uint32_t slot)
 {
-    if (slot >= high) return NEVER_USED;
+    /* Not by participant_high: the first one that borrows puts it above all slots that stay. */
+    if (!rst_load_u32(&region->participants[slot].lane_allocated)) return NEVER_USED;
     if (!rst_load_u64(&region->participants[slot].client)) return LEFT_CLEAN;
     return rst_lane_waiting(region, slot) ? UNFINISHED : DEAD_OR_LIVE;
 }
@@ -48,9 +49,8 @@ int rst_participant_take(const struct rst_region *region, int log_file, bool bor
 {
     uint32_t first = borrowed ? RST_SLOT_STAY_COUNT : 0, end = borrowed ? RST_SLOT_COUNT : RST_SLOT_STAY_COUNT;
     for (int kind = LEFT_CLEAN; kind <= UNFINISHED; kind++) {
-        uint32_t high = rst_load_seq_u32(&region->header->participant_high);
         for (uint32_t slot = first; slot < end; slot++) {
-            if ((int)slot == busy || kind_of(region, slot, high) != kind) continue;
+            if ((int)slot == busy || kind_of(region, slot) != kind) continue;
             int taken = try_slot(region, log_file, slot);
             if (taken < 0) return taken;
             if (!taken) continue;
@@ -79,8 +79,7 @@ int rst_participant_register(const struct rst_region *region, uint32_t slot, uin
     participant->pid = rst_os->process_id();
     participant->attached_ns = rst_os->real_time();
     memset(participant->command, 0, sizeof participant->command);
-    snprintf(participant->command, sizeof participant->command, "%s",
-             program_invocation_short_name ? program_invocation_short_name : "");
+    snprintf(participant->command, sizeof participant->command, "%s", program_invocation_short_name);
     rst_store_u64(&participant->incarnation, incarnation + 1);
     rst_store_u32(&participant->lane_allocated, 1);
     rst_store_seq_u64(&participant->client, client);

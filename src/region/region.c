@@ -222,10 +222,7 @@ static void fill_header(struct rst_region_header *header, const struct rst_regio
 
 static int create_failed(struct rst_region *region, const struct rst_region_identity *identity, int err, uint64_t size)
 {
-    if (region->base) unmap_region(region->base, region->size);
     if (region->file >= 0) rst_os->close(region->file);
-    memset(region, 0, sizeof *region);
-    region->file = -1;
     return rst_fail(err, "the region of %llu bytes cannot be made in %s: %s; %s", (unsigned long long)size,
                     identity->kind == ROOST_REGION_FILE ? "the root" : "/dev/shm", strerror(-err),
                     identity->kind == ROOST_REGION_FILE ? "free some space"

@@ -115,6 +115,38 @@ static void a_slow_client_of_a_lost_region_overwrites_nothing(void)
     mp_check_root();
 }
 
+static int64_t write_something_else(int file, const void *from, size_t size, uint64_t offset)
+{
+    static char wrong[LARGE];
+    if (size == LARGE) memset(wrong, 'w', sizeof wrong);
+    return rst_os_linux.pwrite(file, size == LARGE ? wrong : from, size, offset);
+}
+
+/* A client promised other bytes than it put into its extent: that is its own loss, and nobody else's. */
+static void a_payload_that_was_not_promised_is_refused(void)
+{
+    begin();
+    other = mp_open_with(ROOST_OPEN_HOLD, 20000, 0);
+    victim = mp_append(other, text);
+    one = mp_open();
+    table.pwrite = write_something_else;
+    char *large = malloc(LARGE);
+    CHECK(large);
+    memset(large, 'l', LARGE);
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    memory.text = (struct roost_bytes){(const uint8_t *)large, LARGE};
+    roost_id id = 0;
+    GIVES(ROOST_EINVAL, roost_append(one, &memory, NULL, &id, NULL));
+    table.pwrite = rst_os_linux.pwrite;
+    GIVES(0, roost_append(one, &memory, NULL, &id, NULL));
+    keeps_victim(one);
+    CHECK(mp_stats(other).memory_count == 2);
+    free(large);
+    mp_close(one);
+    mp_close(other);
+    mp_check_root();
+}
+
 /* Submits a memory whose payload is said to lie at a place of the blocks already. */
 static int submit_place(roost_root *root, uint32_t chunk, uint64_t offset, struct roost_bytes payload)
 {
@@ -661,6 +693,7 @@ int main(int argc, char **argv)
 {
     static const struct mp_case cases[] = {
         {"a_slow_client_of_a_lost_region_overwrites_nothing", a_slow_client_of_a_lost_region_overwrites_nothing},
+        {"a_payload_that_was_not_promised_is_refused", a_payload_that_was_not_promised_is_refused},
         {"only_ones_own_extent_can_be_committed", only_ones_own_extent_can_be_committed},
         {"what_lies_in_a_void_is_no_record", what_lies_in_a_void_is_no_record},
         {"a_log_that_cannot_be_freed_is_not_written_over", a_log_that_cannot_be_freed_is_not_written_over},

@@ -205,6 +205,22 @@ START_TEST(segments_beyond_what_a_manifest_covers)
 }
 END_TEST
 
+/* The number alone is wrong: no other version wrote that, as all else fits with ours. */
+START_TEST(a_damaged_version_is_no_other_version)
+{
+    struct rst_manifest manifest, decoded;
+    struct rst_buffer bytes = {0};
+    memset(&manifest, 0, sizeof manifest);
+    ck_assert_int_eq(rst_manifest_encode(&manifest, &bytes), 0);
+    uint8_t *version = bytes.data + offsetof(struct rst_manifest_header, format_version);
+    rst_put_u32(version, RST_FORMAT_VERSION + 4);
+    ck_assert_int_eq(rst_manifest_decode(bytes.data, bytes.size, &decoded), ROOST_ECORRUPT);
+    bytes.data[offsetof(struct rst_manifest_header, checksum)] ^= 1;
+    ck_assert_int_eq(rst_manifest_decode(bytes.data, bytes.size, &decoded), ROOST_EVERSION);
+    rst_buffer_free(&bytes);
+}
+END_TEST
+
 START_TEST(a_payload_that_was_not_read_is_not_right)
 {
     struct rst_record record = {.kind = RST_RECORD_MEMORY, .payload_size = 8, .payload_hash = rst_hash("payload!", 8, 0)};
@@ -282,6 +298,7 @@ int main(void)
     tcase_add_test(tests, a_submission_with_one_fact_wrong_is_refused);
     tcase_add_test(tests, an_external_payload_has_a_limit_too);
     tcase_add_test(tests, segments_beyond_what_a_manifest_covers);
+    tcase_add_test(tests, a_damaged_version_is_no_other_version);
     tcase_add_test(tests, a_payload_that_was_not_read_is_not_right);
     tcase_add_test(tests, a_state_that_is_too_short_or_too_long);
     tcase_add_test(tests, numbers_that_do_not_fit_64_bits);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "index/live_parts.h"
 #include "live_script.h"
 
 enum { SMALL = 65536, LARGE = 4 << 20 };
@@ -566,6 +567,57 @@ START_TEST(garbage_is_answered_or_reported_never_followed)
 }
 END_TEST
 
+/* One word at a time, so that nothing else says first that something is wrong. */
+START_TEST(what_is_linked_must_add_up)
+{
+    struct rst_live live;
+    uint8_t *sound = malloc(SMALL);
+    setup(&live, SMALL, 1);
+    for (uint64_t i = 0; i < 6; i++) apply(&live, SCRIPT_MEMORY, 1 + i, 1 + i, "wa wb"); /* blocks of postings follow */
+    apply(&live, SCRIPT_TOMBSTONE, 1, 10, NULL);
+    apply(&live, SCRIPT_SET, 0, 11, "k");
+    apply(&live, SCRIPT_SET, 0, 12, "k");
+    for (uint64_t i = 0; i < 20; i++) { /* some of them in upper levels */
+        char name[] = {'l', (char)('a' + i), 0};
+        apply(&live, SCRIPT_SET, 0, 13 + i, name);
+    }
+    ck_assert_int_eq(rst_live_verify(&live), 0);
+    memcpy(sound, live.base, SMALL);
+    struct rst_live_header *header = rst_live_header_of(&live);
+    struct rst_live_term *term = NULL;
+    struct rst_live_node_view key;
+    ck_assert_int_eq(rst_live_node_at(&live, header->map_head[0], &key), 0);
+    for (uint32_t i = 0; i < live.bucket_count; i++)
+        if (rst_live_buckets(&live)[i]) term = rst_live_at(&live, rst_live_buckets(&live)[i], sizeof *term);
+    ck_assert_ptr_nonnull(term);
+    /* Whatever is found takes room: with less taken than that, each kind of thing is one too many at some point. */
+    for (uint64_t used = header->used; used > live.data_offset; used -= RST_LIVE_LINK_UNIT) {
+        header->used = used - RST_LIVE_LINK_UNIT;
+        ck_assert_int_eq(rst_live_verify(&live), ROOST_ECORRUPT);
+    }
+    uint32_t *const words[] = {&term->count,
+                               &header->map_head[1],
+                               &term->tail,
+                               &term->block.next,
+                               header->tombstone_head,
+                               (uint32_t *)(void *)&key.node->value,
+                               &header->map_version_count,
+                               &header->map_key_count};
+    const uint32_t wrong[] = {0, 0, 1, 1, key.link, 0, 7, 9};
+    for (size_t i = 0; i < RST_COUNT_OF(words); i++) {
+        memcpy(live.base, sound, SMALL);
+        *words[i] = wrong[i];
+        ck_assert_msg(rst_live_verify(&live) == ROOST_ECORRUPT, "word %zu", i);
+    }
+    memcpy(live.base, sound, SMALL);
+    header->map_version_count--; /* as whoever dies between linking and counting leaves it */
+    header->map_key_count--;
+    ck_assert_int_eq(rst_live_verify(&live), 0);
+    free(sound);
+    teardown(&live);
+}
+END_TEST
+
 #ifndef RST_TSAN
 /* An arena that is recycled under a reader looks like this, only tamer. Not for ThreadSanitizer: races are the point. */
 static struct {
@@ -711,6 +763,7 @@ int main(void)
     tcase_add_test(cases, a_recycled_arena_begins_empty);
     tcase_add_test(cases, random_changes_answer_as_a_plain_model_does);
     tcase_add_test(cases, garbage_is_answered_or_reported_never_followed);
+    tcase_add_test(cases, what_is_linked_must_add_up);
 #ifndef RST_TSAN
     tcase_add_test(cases, an_arena_that_changes_under_a_reader_is_survived);
 #endif

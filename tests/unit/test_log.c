@@ -240,6 +240,112 @@ static int64_t failing_read(int file, void *to, size_t size, uint64_t offset)
                : -EIO;
 }
 
+/* ---- a log in two steps, with the ring of another one ---- */
+
+static int calls_left; /* until the one that fails */
+
+static bool this_one_fails(void) { return calls_left-- == 0; }
+
+static int nth_stat(int file, struct rst_stat *ret_stat) { return this_one_fails() ? -EIO : rst_os_linux.stat(file, ret_stat); }
+
+static int nth_allocate(int file, uint64_t offset, uint64_t size)
+{
+    return this_one_fails() ? -ENOSPC : rst_os_linux.allocate(file, offset, size);
+}
+
+static int64_t nth_write(int file, const void *from, size_t size, uint64_t offset)
+{
+    return this_one_fails() ? -EFBIG : rst_os_linux.pwrite(file, from, size, offset);
+}
+
+static int64_t nth_read(int file, void *to, size_t size, uint64_t offset)
+{
+    return this_one_fails() ? -EIO : rst_os_linux.pread(file, to, size, offset);
+}
+
+static int64_t nth_copy(int from, int to, size_t size, uint64_t offset)
+{
+    return this_one_fails() ? -EIO : rst_os_linux.copy(from, to, size, offset);
+}
+
+static int next_descriptor(void)
+{
+    int next = dup(directory);
+    close(next);
+    return next;
+}
+
+static void write_frame(uint64_t position);
+
+/* Drafts a log with each step failing in turn, and then whole. Returns it. */
+static int draft_with_every_step_failing(int ring_from)
+{
+    const struct {
+        struct rst_os table;
+        int call, told;
+        bool empty_only;
+    } steps[] = {
+        {{.open = refuse_open}, 0, -EMFILE, false},
+        {{.stat = nth_stat}, 0, -EIO, false}, /* the folder's */
+        {{.allocate = nth_allocate}, 0, -ENOSPC, false},
+        {{.pwrite = nth_write}, 0, -EFBIG, false},
+        {{.pwrite = nth_write}, 1, -EFBIG, true}, /* zeros, then the header */
+        {{.stat = nth_stat}, 1, -EIO, false},
+        /* the file's own */ {{.fsync = refuse_sync}, 0, -EIO, false},
+        {{.copy = nth_copy}, 0, -EIO, false},
+    };
+    int file = -1, next = next_descriptor();
+    for (size_t i = 0; i < RST_COUNT_OF(steps); i++) {
+        struct rst_log_header header = settings();
+        if (ring_from >= 0 ? steps[i].empty_only : steps[i].table.copy != NULL) continue;
+        calls_left = steps[i].call;
+        if (steps[i].table.open) table.open = steps[i].table.open;
+        if (steps[i].table.stat) table.stat = steps[i].table.stat;
+        if (steps[i].table.allocate) table.allocate = steps[i].table.allocate;
+        if (steps[i].table.pwrite) table.pwrite = steps[i].table.pwrite;
+        if (steps[i].table.fsync) table.fsync = steps[i].table.fsync;
+        if (steps[i].table.copy) table.copy = steps[i].table.copy;
+        ck_assert_msg(rst_log_draft(directory, &header, ring_from, &file) == steps[i].told, "step %zu: %s", i, rst_fail_detail());
+        table = rst_os_linux;
+        ck_assert_int_eq(file, -1);
+        ck_assert_int_eq(next_descriptor(), next);
+    }
+    struct rst_log_header header = settings();
+    ck_assert_int_eq(rst_log_draft(directory, &header, ring_from, &file), 0);
+    return file;
+}
+
+START_TEST(a_draft_is_whole_and_has_no_name_until_it_is_published)
+{
+    struct rst_buffer bytes = {0}, scratch = {0};
+    struct rst_frame frame;
+    write_frame(0);
+    for (int with_ring = 0; with_ring < 2; with_ring++) {
+        struct rst_log log;
+        int file = draft_with_every_step_failing(with_ring ? one.file : -1);
+        memset(&log, 0, sizeof log);
+        log.file = file;
+        ck_assert_int_eq(rst_log_read_header(&log), 0);
+        ck_assert_uint_eq(log.size, LOG_SIZE);
+        ck_assert_int_eq(rst_log_read_frame(&log, 0, &bytes, &scratch, &frame), with_ring);
+        ck_assert_int_eq(rst_log_publish(file, directory), -EEXIST);
+        ck_assert_int_eq(rst_os->unlink(directory, "state.wal"), 0);
+        table.fsync = refuse_sync;
+        ck_assert_int_eq(rst_log_publish(file, directory), -EIO); /* there, but a power cut may take the name */
+        table = rst_os_linux;
+        ck_assert_int_eq(rst_os->unlink(directory, "state.wal"), 0);
+        struct rst_log_header header = settings();
+        int again;
+        rst_os->close(file);
+        ck_assert_int_eq(rst_log_draft(directory, &header, with_ring ? one.file : -1, &again), 0);
+        ck_assert_int_eq(rst_log_publish(again, directory), 0);
+        rst_os->close(again);
+    }
+    rst_buffer_free(&bytes);
+    rst_buffer_free(&scratch);
+}
+END_TEST
+
 static void write_frame(uint64_t position)
 {
     struct rst_frame_header header = {.position = position, .epoch = 3, .lsn_first = 5, .lsn_last = 6, .durable_lsn = 4};
@@ -263,7 +369,11 @@ START_TEST(a_log_that_cannot_be_read_is_no_empty_one)
     ck_assert_int_eq(rst_log_look_ahead(&one, 0, &durable_lsn, &epoch, &found), 0);
     ck_assert_uint_eq(durable_lsn, 4);
     ck_assert_uint_eq(epoch, 3);
+    table.pread = nth_read;
+    calls_left = 1; /* the whole ring could be read, the frame in it not once more */
+    ck_assert_int_eq(rst_log_look_ahead(&one, 0, &durable_lsn, &epoch, &found), -EIO);
     table.pread = failing_read;
+    ck_assert_int_eq(rst_log_read_frame(&one, RST_FRAME_ALIGNMENT, &bytes, &scratch, &frame), -EIO);
     ck_assert_int_eq(rst_log_read_frame(&one, 0, &bytes, &scratch, &frame), -EIO);
     ck_assert_int_eq(rst_log_look_ahead(&one, 0, &durable_lsn, &epoch, &found), -EIO);
     ck_assert_int_eq(read_anew(&log), -EIO);
@@ -295,6 +405,7 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, a_root_is_made_once);
     tcase_add_test(tests, a_log_that_cannot_be_made_is_not_there);
+    tcase_add_test(tests, a_draft_is_whole_and_has_no_name_until_it_is_published);
     tcase_add_test(tests, a_header_that_cannot_be_written_is_an_error);
     tcase_add_test(tests, the_greater_whole_header_counts);
     tcase_add_test(tests, without_a_whole_header_it_is_said_what_is_there);

@@ -52,6 +52,43 @@ static int failing_chown(int file, uint32_t uid, uint32_t gid)
     return result;
 }
 
+static int failing_chmod(int file, uint32_t mode)
+{
+    (void)file, (void)mode;
+    return result;
+}
+
+static int failing_shm_open(const char *name, unsigned flags, uint32_t mode)
+{
+    (void)name, (void)flags, (void)mode;
+    return result;
+}
+
+static int64_t failing_read(int file, void *to, size_t size, uint64_t offset)
+{
+    (void)file, (void)to, (void)size, (void)offset;
+    return result;
+}
+
+static int failing_stat(int file, struct rst_stat *ret_stat)
+{
+    (void)file, (void)ret_stat;
+    return result;
+}
+
+static int stat_of_a_device(int file, struct rst_stat *ret_stat)
+{
+    int err = rst_os_linux.stat(file, ret_stat);
+    ret_stat->kind = RST_FILE_OTHER;
+    return err;
+}
+
+static int failing_lock(int file, uint64_t offset)
+{
+    (void)file, (void)offset;
+    return result;
+}
+
 static uint32_t another_user(void) { return identity.uid + 1; }
 static int64_t little_space(void) { return 64 << 20; }
 static int64_t unknown_space(void) { return -ENOSYS; }
@@ -233,6 +270,52 @@ START_TEST(a_file_that_is_not_as_ours_is_refused)
 }
 END_TEST
 
+START_TEST(what_cannot_be_looked_at_is_none)
+{
+    table.stat = failing_stat;
+    result = -EIO;
+    ck_assert_int_eq(open_again(), -EIO);
+    ck_assert(!rst_region_named(&region));
+    table.stat = stat_of_a_device;
+    ck_assert_int_eq(open_again(), ROOST_ENOENT);
+    table.stat = rst_os_linux.stat;
+    ck_assert_int_eq(open_again(), 0);
+    ck_assert(rst_region_current(&region));
+    ck_assert_int_eq(ftruncate(region.file, (off_t)region.header->states_offset - 1), 0); /* cut by somebody */
+    ck_assert_int_eq(open_again(), ROOST_ENOENT);
+    struct rst_region mine;
+    ck_assert_int_eq(rst_region_create_private(&identity, &mine), 0);
+    ck_assert(!rst_region_named(&mine)); /* a view of one's own has no name */
+    ck_assert_int_eq(rst_region_allocate(&mine, mine.places.lanes, RST_LANE_SIZE), 0);
+    rst_region_close(&mine);
+    rst_region_unlink(directory, &identity);
+    ck_assert(!rst_region_named(&region));
+}
+END_TEST
+
+/* A region that goes away is marked for those who still have it, unless it is none of ours or cannot be looked at: its name goes all
+ * the same. */
+START_TEST(what_is_unlinked_is_marked_if_it_is_ours)
+{
+    enum { GOOD, UNSEEN, UNREAD, FOREIGN, UNMAPPED, CASE_COUNT };
+    for (int i = 0; i < CASE_COUNT; i++) {
+        result = -EIO;
+        if (i == UNSEEN) table.stat = failing_stat;
+        if (i == UNREAD) table.pread = failing_read;
+        if (i == FOREIGN) region.header->magic++;
+        if (i == UNMAPPED) table.map = failing_map;
+        rst_region_unlink(directory, &identity);
+        table = rst_os_linux;
+        ck_assert_msg(region.header->moved.word == (i == GOOD), "case %d", i);
+        ck_assert(!rst_region_current(&region));
+        rst_region_close(&region);
+        ck_assert_int_eq(open_again(), ROOST_ENOENT);
+        ck_assert_int_eq(rst_region_create(directory, &identity, &region), 0);
+        rst_region_publish(&region);
+    }
+}
+END_TEST
+
 /* ---- making one ---- */
 
 START_TEST(a_region_that_cannot_be_made_leaves_nothing_open)
@@ -262,6 +345,54 @@ START_TEST(a_region_that_cannot_be_made_leaves_nothing_open)
     result = -EEXIST;
     ck_assert_int_eq(rst_region_create(directory, &identity, &made), ROOST_EACCES);
     ck_assert_ptr_nonnull(strstr(rst_fail_detail(), "in the way"));
+}
+END_TEST
+
+/* The superuser's region in somebody's root is given to that somebody; one that cannot get the root's permissions is none. */
+START_TEST(a_region_belongs_to_the_roots_owner)
+{
+    struct rst_region made;
+    table.user_id = another_user;
+    table.chown = failing_chown;
+    result = 0;
+    ck_assert_int_eq(rst_region_create(directory, &identity, &made), 0);
+    rst_region_close(&made);
+    table = rst_os_linux;
+    table.chmod = failing_chmod;
+    result = -EPERM;
+    ck_assert_int_eq(rst_region_create(directory, &identity, &made), -EPERM);
+}
+END_TEST
+
+/* Where it lies in /dev/shm, that is what the words say, and what else can be done. */
+START_TEST(what_fails_in_shared_memory_is_said_so)
+{
+    static const int errors[] = {-ENOSPC, -EEXIST};
+    struct rst_region_identity shm = identity;
+    struct rst_region made;
+    shm.kind = ROOST_REGION_SHM;
+    for (size_t i = 0; i < RST_COUNT_OF(errors); i++) {
+        table.shm_open = failing_shm_open;
+        result = errors[i];
+        ck_assert_int_eq(rst_region_create(-1, &shm, &made), errors[i] == -EEXIST ? ROOST_EACCES : errors[i]);
+        ck_assert_ptr_nonnull(strstr(rst_fail_detail(), "/dev/shm"));
+        ck_assert_ptr_nonnull(strstr(rst_fail_detail(), "make the root with --region file"));
+        ck_assert_ptr_null(strstr(rst_fail_detail(), "the root's file"));
+    }
+    result = -EACCES;
+    ck_assert_int_eq(rst_region_open(-1, &shm, true, &made), ROOST_EACCES);
+    ck_assert_ptr_nonnull(strstr(rst_fail_detail(), "/dev/shm/roost-"));
+    table = rst_os_linux;
+    ck_assert_int_eq(rst_region_create(-1, &shm, &made), 0);
+    table.allocate = failing_allocate;
+    result = -ENOSPC;
+    ck_assert_int_eq(rst_region_allocate(&made, made.places.lanes, RST_LANE_SIZE), -ENOSPC);
+    ck_assert_ptr_nonnull(strstr(rst_fail_detail(), "in /dev/shm"));
+    ck_assert_int_eq(rst_region_allocate(&region, region.places.lanes, RST_LANE_SIZE), -ENOSPC);
+    ck_assert_ptr_nonnull(strstr(rst_fail_detail(), "in the root"));
+    table = rst_os_linux;
+    rst_region_close(&made);
+    rst_region_unlink(-1, &shm);
 }
 END_TEST
 
@@ -337,6 +468,139 @@ START_TEST(a_latch_whose_writer_died_is_repaired)
     ck_assert_mem_eq(copies + WORDS, fresh, sizeof fresh);
     ck_assert(rst_latch_read(latch, seen, WORDS));
     ck_assert_mem_eq(seen, fresh, sizeof seen);
+}
+END_TEST
+
+/* What is read is put where the sequence lies, so that each copy changes it, as a writer in between does. */
+START_TEST(a_reader_that_writers_overtake_reads_again_and_gives_up_at_last)
+{
+    uint64_t sequence = 0, copies[2] = {2, 0};
+    struct rst_latch latch = {&sequence, copies, 1};
+    ck_assert(rst_latch_read(latch, &sequence, 1));
+    ck_assert_uint_eq(sequence, 2);
+    copies[0] = 1; /* the one leads to the other, again and again */
+    ck_assert(!rst_latch_read(latch, &sequence, 1));
+}
+END_TEST
+
+/* ---- participants ---- */
+
+static int first_handle, second_handle; /* two open descriptions of a log */
+
+static void begin_participants(void)
+{
+    first_handle = rst_os->open(directory, "log", RST_OPEN_WRITE | RST_OPEN_CREATE, 0600);
+    second_handle = rst_os->open(directory, "log", RST_OPEN_WRITE, 0);
+    ck_assert(first_handle >= 0 && second_handle >= 0);
+}
+
+static void end_participants(void)
+{
+    rst_os->close(first_handle);
+    rst_os->close(second_handle);
+    ck_assert_int_eq(rst_os->unlink(directory, "log"), 0);
+}
+
+static int take_slot(int handle, bool borrowed)
+{
+    bool dirty;
+    return rst_participant_take(&region, handle, borrowed, -1, &dirty);
+}
+
+static int enter(int handle, uint32_t slot)
+{
+    uint64_t incarnation;
+    ck_assert_int_eq(take_slot(handle, false), (int)slot);
+    ck_assert_int_eq(rst_participant_register(&region, slot, 70, &incarnation), 0);
+    return (int)incarnation;
+}
+
+START_TEST(slots_are_taken_in_an_order_that_saves_work)
+{
+    int handles[5]; /* a description each: one's own locks look free to oneself */
+    bool dirty = true;
+    begin_participants();
+    for (size_t i = 0; i < RST_COUNT_OF(handles); i++)
+        ck_assert_int_ge(handles[i] = rst_os->open(directory, "log", RST_OPEN_WRITE, 0), 0);
+    for (uint32_t slot = 0; slot < 4; slot++) ck_assert_int_eq(enter(handles[slot], slot), 1);
+    ck_assert_int_eq(take_slot(handles[4], true), RST_SLOT_STAY_COUNT);
+    rst_participant_leave(&region, handles[4], RST_SLOT_STAY_COUNT);
+    rst_participant_leave(&region, handles[2], 2);
+    rst_lane_of(&region, 1)->entries[1].word = 1 << 3 | RST_LANE_SUBMITTED;
+    rst_lane_of(&region, 1)->submitted = 1;
+    rst_os->close(handles[0]); /* die, the second with a submission in its lane */
+    rst_os->close(handles[1]);
+    ck_assert_int_eq(rst_participant_take(&region, first_handle, false, 2, &dirty), 0); /* not 2: the role names it */
+    ck_assert(dirty);
+    ck_assert_int_eq(rst_participant_take(&region, second_handle, false, -1, &dirty), 2); /* left clean */
+    ck_assert(!dirty);
+    ck_assert_int_eq(enter(second_handle, 2), 2);
+    for (uint64_t slot = 4; slot < RST_SLOT_STAY_COUNT; slot++)
+        ck_assert_int_eq(rst_os->lock_byte(handles[3], RST_LOCK_SLOT_OFFSET + slot), 0);
+    ck_assert_int_eq(rst_participant_take(&region, second_handle, false, 2, &dirty), 1); /* the last of all: it costs a commit */
+    ck_assert(dirty);
+    for (size_t i = 2; i < RST_COUNT_OF(handles); i++) rst_os->close(handles[i]);
+    end_participants();
+}
+END_TEST
+
+START_TEST(a_slot_that_cannot_be_had_is_not_taken)
+{
+    begin_participants();
+    table.lock_byte = failing_lock;
+    result = -EWOULDBLOCK;
+    ck_assert_int_eq(take_slot(first_handle, false), ROOST_EAGAIN);
+    ck_assert_int_eq(take_slot(first_handle, true), ROOST_EAGAIN);
+    result = -ENOLCK;
+    ck_assert_int_eq(take_slot(first_handle, false), -ENOLCK);
+    ck_assert_ptr_nonnull(strstr(rst_fail_detail(), "a participant's byte"));
+    table = rst_os_linux;
+    /* Its holder died this moment, with the role: whoever had the byte now would pass for the one who holds it. */
+    region.header->role = rst_role_word(0, 1);
+    ck_assert_int_eq(take_slot(first_handle, false), 1);
+    ck_assert(!rst_participant_alive(second_handle, 0));
+    ck_assert(rst_participant_alive(second_handle, 1));
+    region.header->role = 0;
+    uint64_t incarnation;
+    table.allocate = failing_allocate;
+    result = -ENOSPC;
+    ck_assert_int_eq(rst_participant_register(&region, 1, 70, &incarnation), -ENOSPC);
+    ck_assert_uint_eq(region.participants[1].client, 0);
+    end_participants();
+}
+END_TEST
+
+START_TEST(others_are_those_who_live_and_stay)
+{
+    begin_participants();
+    ck_assert_int_eq(take_slot(first_handle, false), 0);
+    ck_assert(rst_participants_any_other(&region, second_handle, -1));
+    ck_assert(!rst_participants_any_other(&region, second_handle, 0));
+    region.participants[0].leaving = 1;
+    ck_assert(!rst_participants_any_other(&region, second_handle, -1));
+    end_participants();
+}
+END_TEST
+
+START_TEST(the_pool_of_others_is_left_alone)
+{
+    region.header->pool_owner[3] = UINT64_C(1) << 48 | 5;
+    region.header->pool_owner[4] = UINT64_C(2) << 48 | 5;
+    rst_participant_free_pool(&region, 0);
+    ck_assert_uint_eq(region.header->pool_owner[3], 0);
+    ck_assert_uint_eq(region.header->pool_owner[4], UINT64_C(2) << 48 | 5);
+}
+END_TEST
+
+START_TEST(a_process_has_a_name)
+{
+    char name[80];
+    region.participants[5].pid = 42;
+    rst_participant_name(&region, 5, name, sizeof name);
+    ck_assert_str_eq(name, "process 42 (?)");
+    memset(region.participants[5].command, 'x', sizeof region.participants[5].command); /* garbage, without an end */
+    rst_participant_name(&region, 5 + RST_SLOT_COUNT, name, sizeof name);
+    ck_assert_str_eq(name, "process 42 (xxxxxxxxxxxxxxxxxxxxxxx)");
 }
 END_TEST
 
@@ -555,6 +819,62 @@ START_TEST(an_entry_that_points_elsewhere_is_damaged)
 }
 END_TEST
 
+/* As many as there are entries, all taken back before a writer came: the writer passes over all of them, the client waits until then. */
+START_TEST(a_lane_full_of_cancelled_ones_is_passed_over)
+{
+    struct rst_lane_item item;
+    uint64_t sequence;
+    size_t size;
+    begin_lane();
+    for (uint64_t i = 1; i <= RST_LANE_ENTRY_COUNT; i++) ck_assert_int_eq(submit(8, &sequence), 0);
+    ck_assert_int_eq(submit(8, &sequence), ROOST_EAGAIN); /* all are in use */
+    for (uint64_t i = 1; i <= RST_LANE_ENTRY_COUNT; i++) {
+        ck_assert_int_eq(rst_lane_cancel(&client, i), 0);
+        rst_lane_release(&client, i);
+    }
+    ck_assert_int_eq(submit(8, &sequence), ROOST_EAGAIN); /* free here, but the writer goes in order */
+    ck_assert(rst_lane_waiting(&region, 0));
+    ck_assert_int_eq(take(0, &item, &size), 0);
+    ck_assert_uint_eq(rst_lane_of(&region, 0)->consumed, RST_LANE_ENTRY_COUNT);
+    ck_assert(!rst_lane_waiting(&region, 0));
+    ck_assert_int_eq(submit(8, &sequence), 0);
+}
+END_TEST
+
+START_TEST(what_was_cancelled_waits_for_those_before_it)
+{
+    struct rst_lane_answer given = {.result = 5}, answer;
+    struct rst_lane_item first, item;
+    uint64_t sequence;
+    size_t size;
+    begin_lane();
+    for (int i = 0; i < 3; i++) ck_assert_int_eq(submit(8, &sequence), 0);
+    ck_assert_int_eq(take(0, &first, &size), 1);
+    ck_assert_int_eq(rst_lane_cancel(&client, 2), 0);
+    ck_assert_int_eq(take(1, &item, &size), 1);
+    ck_assert_uint_eq(item.sequence, 3);
+    ck_assert_uint_eq(rst_lane_of(&region, 0)->consumed, 0); /* the first one has no answer yet */
+    rst_lane_put_back(&first);
+    rst_lane_answer(&region, &first, &given); /* put back by one writer, answered by its heir from the frame */
+    ck_assert_int_eq(rst_lane_answered(&client, 1, &answer), 1);
+    ck_assert_int_eq(answer.result, 5);
+    ck_assert_uint_eq(rst_lane_of(&region, 0)->consumed, 1);
+}
+END_TEST
+
+/* Whatever stands in a lane's counters or in the number of slots, looking for work ends within the region. */
+START_TEST(garbage_in_counters_ends)
+{
+    begin_lane();
+    struct rst_lane *lane = rst_lane_of(&region, 0);
+    lane->submitted = UINT64_MAX / 16;
+    for (uint64_t i = 1; i <= RST_LANE_ENTRY_COUNT; i++) lane->entries[i % RST_LANE_ENTRY_COUNT].word = i << 3 | RST_LANE_DONE;
+    ck_assert(!rst_lane_waiting(&region, 0));
+    region.header->participant_high = UINT32_MAX;
+    ck_assert(!rst_lanes_waiting(&region));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("region");
@@ -566,15 +886,28 @@ int main(void)
     tcase_add_test(tests, sizes_that_cannot_be_are_refused);
     tcase_add_test(tests, a_file_that_is_not_as_ours_is_refused);
     tcase_add_test(tests, why_it_cannot_be_opened_is_said);
+    tcase_add_test(tests, what_cannot_be_looked_at_is_none);
+    tcase_add_test(tests, what_is_unlinked_is_marked_if_it_is_ours);
     tcase_add_test(tests, a_region_that_cannot_be_made_leaves_nothing_open);
+    tcase_add_test(tests, a_region_belongs_to_the_roots_owner);
+    tcase_add_test(tests, what_fails_in_shared_memory_is_said_so);
     tcase_add_test(tests, a_small_dev_shm_gets_a_small_region);
     tcase_add_test(tests, the_mark_is_taken_back_for_ones_own_only);
     tcase_add_test(tests, a_latch_whose_writer_died_is_repaired);
+    tcase_add_test(tests, a_reader_that_writers_overtake_reads_again_and_gives_up_at_last);
+    tcase_add_test(tests, slots_are_taken_in_an_order_that_saves_work);
+    tcase_add_test(tests, a_slot_that_cannot_be_had_is_not_taken);
+    tcase_add_test(tests, others_are_those_who_live_and_stay);
+    tcase_add_test(tests, the_pool_of_others_is_left_alone);
+    tcase_add_test(tests, a_process_has_a_name);
     tcase_add_test(tests, the_pool_runs_out_and_is_given_back);
     tcase_add_test(tests, an_answer_belongs_to_its_submission);
     tcase_add_test(tests, room_is_given_back_in_order);
     tcase_add_test(tests, a_lane_goes_round);
     tcase_add_test(tests, an_entry_that_points_elsewhere_is_damaged);
+    tcase_add_test(tests, a_lane_full_of_cancelled_ones_is_passed_over);
+    tcase_add_test(tests, what_was_cancelled_waits_for_those_before_it);
+    tcase_add_test(tests, garbage_in_counters_ends);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

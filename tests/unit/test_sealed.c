@@ -363,6 +363,60 @@ START_TEST(made_up_files_never_crash)
 }
 END_TEST
 
+static uint32_t faults;
+
+static void count_fault(void *user, uint64_t offset, const char *what)
+{
+    (void)offset;
+    faults += strstr(what, user) != NULL;
+}
+
+static void seal_header(struct rst_buffer *file, struct rst_sealed_header header)
+{
+    header.hash = rst_hash(&header, offsetof(struct rst_sealed_header, hash), 0);
+    memcpy(file->data, &header, sizeof header);
+}
+
+/* A whole file whose header says what its sections do not bear out. */
+START_TEST(what_a_header_claims_is_held_against_the_sections)
+{
+    corpus_seed("what_a_header_claims_is_held_against_the_sections");
+    struct rst_buffer file = {0}, answers = {0};
+    struct rst_sealed sealed;
+    struct rst_sealed_header header, claim;
+    sample(&file, &answers);
+    memcpy(&header, file.data, sizeof header);
+    for (int above = 0; above < 2; above++) {
+        claim = header;
+        claim.lsn_first = claim.lsn_last = above ? 1 : header.lsn_last + 1;
+        seal_header(&file, claim);
+        open_file(&sealed, &file);
+        faults = 0;
+        ck_assert_int_gt(rst_sealed_verify(&sealed, count_fault, "outside the segment's range"), 0);
+        ck_assert_uint_ge(faults, header.memory_count + header.tombstone_count + header.map_count - 1);
+    }
+    claim = header;
+    claim.posting_count++;
+    seal_header(&file, claim);
+    open_file(&sealed, &file);
+    ck_assert_int_eq(rst_sealed_verify(&sealed, print_fault, NULL), 1);
+    claim = header;
+    claim.id_first = 0;
+    seal_header(&file, claim);
+    ck_assert_int_eq(rst_sealed_open(&sealed, "seg", file.data, file.size, "english"), ROOST_ECORRUPT);
+    claim = header;
+    claim.id_last = claim.id_first;
+    seal_header(&file, claim);
+    ck_assert_int_eq(rst_sealed_open(&sealed, "seg", file.data, file.size, "english"), ROOST_ECORRUPT);
+    seal_header(&file, header);
+    open_file(&sealed, &file);
+    file.data[offsetof(struct rst_sealed_header, token_count)] ^= 1; /* after it was opened */
+    ck_assert_int_eq(rst_sealed_verify(&sealed, NULL, NULL), 1);
+    rst_buffer_free(&file);
+    rst_buffer_free(&answers);
+}
+END_TEST
+
 START_TEST(other_versions_and_languages_are_named)
 {
     struct rst_buffer file = {0};
@@ -400,6 +454,7 @@ int main(void)
     tcase_add_test(tests, nothing_newer_than_the_range_is_taken);
     tcase_add_test(tests, damage_is_reported_or_harmless);
     tcase_add_test(tests, made_up_files_never_crash);
+    tcase_add_test(tests, what_a_header_claims_is_held_against_the_sections);
     tcase_add_test(tests, other_versions_and_languages_are_named);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
