@@ -204,6 +204,9 @@ ROOST_API ROOST_MUST int roost_open(const char *path, const struct roost_options
  * been acknowledged. Iterators, hits, watches and pins of this root must be closed before. */
 ROOST_API int roost_close(roost_root *root);
 
+/* One more owner: each closes the root once, and the last roost_close detaches. For code that is given a root and outlives its giver. */
+ROOST_API roost_root *roost_ref(roost_root *root);
+
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 enum roost_write_flag {
@@ -285,22 +288,24 @@ ROOST_API ROOST_MUST int roost_batch_stream_append(roost_batch *batch, struct ro
 ROOST_API ROOST_MUST int roost_batch_commit(roost_root *root, const roost_batch *batch, const struct roost_write *write,
                                             uint64_t *ret_ids, struct roost_receipt *ret_receipt);
 
-/* Submitting without waiting. A submitted batch is copied; up to ROOST_SUBMIT_COUNT_MAX may be in flight a handle. */
-#define ROOST_SUBMIT_COUNT_MAX 128u
+/* Submitting without waiting. A submitted batch is copied; up to ROOST_SUBMIT_COUNT_MAX may be in flight a handle, until
+ * roost_poll has taken their completions. */
+#define ROOST_SUBMIT_COUNT_MAX 120u
 struct roost_completion {
     size_t size;
-    int result; /* 0 or a negative error */
-    uint32_t reserved;
-    void *user; /* as given to roost_submit */
+    int result;            /* 0 or a negative error */
+    uint32_t failed_index; /* ENOENT, EMISMATCH: which change of the batch was refused */
+    void *user;            /* as given to roost_submit */
     struct roost_receipt receipt;
+    roost_lsn version; /* EMISMATCH: the version that the key has; 0: there is no such key */
 };
 #define ROOST_COMPLETION_INIT \
     { \
-        sizeof(struct roost_completion), 0, 0, NULL, { 0, 0, 0, 0 } \
+        sizeof(struct roost_completion), 0, 0, NULL, {0, 0, 0, 0}, 0 \
     }
-/* Never blocks. ROOST_EAGAIN: too many in flight. ROOST_E2BIG: a text, value or entry in the batch is larger than 64 KiB (less in a
- * batch of many, or in a root with a small log): roost_batch_commit takes it. After 0 exactly one completion with `user` comes from
- * roost_poll. */
+/* Never blocks. ROOST_EAGAIN: too many in flight, or the shared memory was lost and is being replaced: try again later. ROOST_E2BIG: a
+ * text, value or entry in the batch is larger than 64 KiB (less in a batch of many, or in a root with a small log): roost_batch_commit
+ * takes it. After 0 exactly one completion with `user` comes from roost_poll. */
 ROOST_API ROOST_MUST int roost_submit(roost_root *root, const roost_batch *batch, const struct roost_write *write, void *user,
                                       struct roost_receipt *ret_receipt);
 /* Waits at most wait_ms (0: not at all) for completions of this handle's submissions and gives at most `count` of them, in
@@ -548,6 +553,18 @@ ROOST_API ROOST_MUST int roost_watch_open(roost_root *root, const struct roost_t
 /* Sleeps until something happened. 1: ret_event is filled; 0: wait_ms passed (0: only looks). Works in observers too. */
 ROOST_API ROOST_MUST int roost_watch_wait(roost_watch *watch, uint32_t wait_ms, struct roost_event *ret_event);
 ROOST_API void roost_watch_close(roost_watch *watch); /* NULL is allowed */
+
+/* ---- On an event loop of your own -------------------------------------------------------------------------------- */
+
+/* A descriptor for poll, epoll, asyncio and their like: readable (POLLIN) when roost_watch_wait(watch, 0, ...) may find something. Call
+ * that until it returns 0; then the descriptor is not readable until something happens. It may be readable for nothing. Do not read, write
+ * or close it: it is the watch's, and closed with it. The same one each time. From then on nothing in roost_watch_wait(watch, 0, ...) waits
+ * for another process: one helper thread of this process, shared by all such descriptors, sleeps on the shared memory, and follows when
+ * that is replaced. It ends with the last descriptor. */
+ROOST_API ROOST_MUST int roost_watch_fd(roost_watch *watch, int *ret_fd);
+/* The same for the completions of what this handle submitted: readable when roost_poll(root, ..., 0) may have some. It is the
+ * root's, and closed by roost_close. */
+ROOST_API ROOST_MUST int roost_poll_fd(roost_root *root, int *ret_fd);
 
 /* ---- Care -------------------------------------------------------------------------------------------------------- */
 

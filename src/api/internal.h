@@ -9,10 +9,13 @@
 
 struct roost_root {
     struct rst_engine *engine;
+    uint32_t other_owner_count; /* roost_ref; the last one to close detaches */
 };
 
 /* Every call begins so: clears the detail, refuses NULL and forked handles. */
 int rst_api_enter(const roost_root *root);
+/* The same for what never waits: it does not look whether the region was replaced either. */
+int rst_api_enter_loop(const roost_root *root);
 /* Copies an options struct of the caller's size over defaults. */
 #define RST_API_COPY(to, from) \
     do { \

@@ -16,11 +16,15 @@ struct roost_bytes roost_text(const char *string) { return rst_bytes(string, str
 
 const char *roost_error_detail(void) { return rst_fail_detail(); }
 
-int rst_api_enter(const roost_root *root)
+int rst_api_enter_loop(const roost_root *root)
 {
     rst_fail_clear();
-    if (!root) return rst_fail(ROOST_EINVAL, "no root was given");
-    int err = rst_engine_check(root->engine);
+    return root ? rst_engine_check(root->engine) : rst_fail(ROOST_EINVAL, "no root was given");
+}
+
+int rst_api_enter(const roost_root *root)
+{
+    int err = rst_api_enter_loop(root);
     if (!err) rst_engine_glance(root->engine);
     return err;
 }
@@ -56,10 +60,16 @@ int roost_open(const char *path, const struct roost_options *options, roost_root
     return 0;
 }
 
+roost_root *roost_ref(roost_root *root)
+{
+    rst_add_u32(&root->other_owner_count, 1);
+    return root;
+}
+
 int roost_close(roost_root *root)
 {
     rst_fail_clear();
-    if (!root) return 0;
+    if (!root || rst_add_u32(&root->other_owner_count, (uint32_t)-1) != UINT32_MAX) return 0;
     int err = rst_engine_close(root->engine);
     free(root);
     return err;

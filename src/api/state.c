@@ -123,6 +123,14 @@ int roost_watch_wait(roost_watch *watch, uint32_t wait_ms, struct roost_event *r
     return err ? err : rst_watch_wait(watch->watch, wait_ms, ret_event);
 }
 
+int roost_watch_fd(roost_watch *watch, int *ret_fd)
+{
+    rst_fail_clear();
+    int err = rst_engine_check(watch->engine);
+    if (!err && !ret_fd) err = rst_fail(ROOST_EINVAL, "no place for the descriptor was given");
+    return err ? err : rst_watch_file(watch->watch, ret_fd);
+}
+
 void roost_watch_close(roost_watch *watch)
 {
     if (!watch) return;

@@ -62,25 +62,24 @@ static int check_memory(const struct roost_memory *memory)
 
 /* ---- building ---- */
 
-static int add_op(roost_batch *batch, struct rst_op op, struct rst_buffer *fields, struct roost_bytes payload)
+/* The fields of the change that is being added lie at the end of batch->fields, from fields_offset on. */
+static int add_op(roost_batch *batch, struct rst_op op, size_t fields_offset, struct roost_bytes payload)
 {
-    if (batch->ops.size / sizeof(struct batch_op) >= ROOST_BATCH_COUNT_MAX)
-        return rst_fail(ROOST_E2BIG, "a batch of more than %u changes", ROOST_BATCH_COUNT_MAX);
+    struct rst_buffer *fields = &batch->fields;
+    bool full = batch->ops.size / sizeof(struct batch_op) >= ROOST_BATCH_COUNT_MAX;
     rst_fields_end(fields);
     op.payload_hash = rst_hash(payload.data, payload.size, 0);
     struct batch_op added = {
-        op, batch->fields.size, fields->size, batch->payloads.size, batch->borrow ? payload.data : NULL, payload.size};
-    rst_buffer_add(&batch->fields, fields->data, fields->size);
-    if (!batch->borrow) rst_buffer_add(&batch->payloads, payload.data, payload.size);
-    rst_buffer_add(&batch->ops, &added, sizeof added);
-    bool failed = fields->failed || batch->fields.failed || batch->payloads.failed || batch->ops.failed;
-    if (failed) {
-        batch->fields.size = added.fields_offset;
-        batch->payloads.size = added.payload_offset;
-        batch->fields.failed = batch->payloads.failed = batch->ops.failed = false;
-        return rst_fail(ROOST_ENOMEM, "no memory for a batch");
-    }
-    return 0;
+        op, fields_offset, fields->size - fields_offset, batch->payloads.size, batch->borrow ? payload.data : NULL, payload.size};
+    if (!full && !batch->borrow) rst_buffer_add(&batch->payloads, payload.data, payload.size);
+    if (!full) rst_buffer_add(&batch->ops, &added, sizeof added);
+    bool failed = fields->failed || batch->payloads.failed || batch->ops.failed;
+    if (!full && !failed) return 0;
+    fields->size = fields_offset;
+    batch->payloads.size = added.payload_offset;
+    fields->failed = batch->payloads.failed = batch->ops.failed = false;
+    return full ? rst_fail(ROOST_E2BIG, "a batch of more than %u changes", ROOST_BATCH_COUNT_MAX)
+                : rst_fail(ROOST_ENOMEM, "no memory for a batch");
 }
 
 static int add_memory(roost_batch *batch, const struct roost_memory *given)
@@ -89,19 +88,16 @@ static int add_memory(roost_batch *batch, const struct roost_memory *given)
     RST_API_COPY(memory, given);
     int err = check_memory(given ? &memory : NULL);
     if (err) return err;
-    struct rst_buffer fields = {0};
-    if (memory.key.size) rst_fields_add(&fields, RST_FIELD_KEY, memory.key);
-    for (size_t i = 0; i < memory.tag_count; i++) rst_fields_add(&fields, RST_FIELD_TAG, memory.tags[i]);
-    err = add_op(batch, (struct rst_op){.kind = RST_OP_MEMORY, .time_ns = memory.time_ns}, &fields, memory.text);
-    rst_buffer_free(&fields);
-    return err;
+    size_t fields_offset = batch->fields.size;
+    if (memory.key.size) rst_fields_add(&batch->fields, RST_FIELD_KEY, memory.key);
+    for (size_t i = 0; i < memory.tag_count; i++) rst_fields_add(&batch->fields, RST_FIELD_TAG, memory.tags[i]);
+    return add_op(batch, (struct rst_op){.kind = RST_OP_MEMORY, .time_ns = memory.time_ns}, fields_offset, memory.text);
 }
 
 static int add_forget(roost_batch *batch, roost_id id)
 {
     if (!id) return rst_fail(ROOST_EINVAL, "ids begin at 1");
-    struct rst_buffer fields = {0};
-    return add_op(batch, (struct rst_op){.kind = RST_OP_FORGET, .number = id}, &fields, rst_bytes(NULL, 0));
+    return add_op(batch, (struct rst_op){.kind = RST_OP_FORGET, .number = id}, batch->fields.size, rst_bytes(NULL, 0));
 }
 
 static int add_named(roost_batch *batch, uint16_t kind, struct roost_bytes name, struct roost_bytes payload,
@@ -120,11 +116,9 @@ static int add_named(roost_batch *batch, uint16_t kind, struct roost_bytes name,
         op.flags = RST_OP_IF_VERSION;
         op.number = write.expected;
     }
-    struct rst_buffer fields = {0};
-    rst_fields_add(&fields, stream ? RST_FIELD_NAME : RST_FIELD_KEY, name);
-    err = add_op(batch, op, &fields, payload);
-    rst_buffer_free(&fields);
-    return err;
+    size_t fields_offset = batch->fields.size;
+    rst_fields_add(&batch->fields, stream ? RST_FIELD_NAME : RST_FIELD_KEY, name);
+    return add_op(batch, op, fields_offset, payload);
 }
 
 int roost_batch_open(roost_batch **ret_batch)
@@ -411,9 +405,8 @@ int roost_stream_append(roost_root *root, struct roost_bytes name, struct roost_
 int roost_submit(roost_root *root, const roost_batch *batch, const struct roost_write *given, void *user,
                  struct roost_receipt *ret_receipt)
 {
-    int err = rst_api_enter(root);
+    int err = rst_api_enter_loop(root);
     struct roost_write write;
-    struct rst_buffer submission = {0};
     struct roost_receipt receipt;
     if (err) return err;
     if (!batch || !roost_batch_count(batch)) return rst_fail(ROOST_EINVAL, "the batch is empty");
@@ -423,24 +416,33 @@ int roost_submit(roost_root *root, const roost_batch *batch, const struct roost_
         if (op_at(batch, i)->payload_size > inline_limit(engine, batch))
             err = rst_fail(ROOST_E2BIG, "a payload of %zu bytes cannot be submitted without waiting; use roost_batch_commit",
                            op_at(batch, i)->payload_size);
-    if (!err) err = encode(engine, batch, &write, &submission);
+    if (err) return err;
+    struct rst_buffer submission = rst_submission_borrow(engine);
+    err = encode(engine, batch, &write, &submission);
     if (!err) err = rst_submit_start(engine, &submission, user, &receipt);
     if (!err && ret_receipt) *ret_receipt = receipt;
-    rst_buffer_free(&submission);
+    rst_submission_return(engine, &submission);
     return err;
 }
 
 int roost_poll(roost_root *root, struct roost_completion *ret_completions, size_t count, uint32_t wait_ms)
 {
-    int err = rst_api_enter(root);
+    int err = rst_api_enter_loop(root);
     if (err) return err;
     return ret_completions && count ? rst_submit_poll(root->engine, ret_completions, count, wait_ms)
                                     : rst_fail(ROOST_EINVAL, "no room for completions was given");
 }
 
-int roost_cancel(roost_root *root, const struct roost_receipt *receipt)
+int roost_poll_fd(roost_root *root, int *ret_fd)
 {
     int err = rst_api_enter(root);
+    if (!err && !ret_fd) err = rst_fail(ROOST_EINVAL, "no place for the descriptor was given");
+    return err ? err : rst_submit_file(root->engine, ret_fd);
+}
+
+int roost_cancel(roost_root *root, const struct roost_receipt *receipt)
+{
+    int err = rst_api_enter_loop(root);
     if (err) return err;
     return receipt ? rst_submit_cancel(root->engine, receipt) : rst_fail(ROOST_EINVAL, "no receipt was given");
 }

@@ -3,7 +3,10 @@
 #include "watching.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
+
+#include <roost/uv.h>
 
 void put_state(const struct cli *cli, const struct roost_state *state)
 {
@@ -117,37 +120,110 @@ static void put_event(struct cli *cli, const struct watching *watching, const st
     }
 }
 
-static int loop(struct cli *cli, const struct watching *watching, roost_watch *watch)
+/* ---- the loop ---- */
+
+struct show {
+    struct cli *cli;
+    const struct watching *watching;
+    uint64_t shown;
+    int code;
+    bool over;
+    uv_loop_t loop;
+    roost_uv bridge;
+    roost_uv_watch watch;
+    uv_signal_t signals[3];
+    uv_timer_t timer, reader_timer;
+};
+
+static void on_handle(uv_handle_t *handle, void *argument)
 {
-    struct cli_deadline deadline = cli_deadline(watching->timeout_ms);
-    struct roost_event event = ROOST_EVENT_INIT;
-    uint64_t shown = 0;
-    for (;;) {
-        uint32_t slice = cli_slice_ms(&deadline);
-        if (shown >= watching->count || cli_interrupted() || cli_output_reader_gone()) return CLI_OK;
-        int got = roost_watch_wait(watch, slice, &event);
-        if (got < 0) return cli_interrupted() ? CLI_OK : cli_fail(got, "watch");
-        if (got > 0) {
-            put_event(cli, watching, &event);
-            shown++;
-            /* A watcher's reader acts on each line, so each goes out at once. */
-            if (!cli_output_flush()) return CLI_OK;
-        } else if (!slice) {
-            return watching->count != UINT64_MAX || !shown ? CLI_TIMED_OUT : CLI_OK;
-        }
+    (void)argument;
+    if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+static void on_bridge_closed(roost_uv *bridge) { uv_walk(bridge->loop, on_handle, NULL); }
+
+static void end(struct show *show, int code)
+{
+    if (show->over) return;
+    show->over = true;
+    show->code = code;
+    roost_uv_close(&show->bridge, on_bridge_closed);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    (void)number;
+    end(handle->data, CLI_OK);
+}
+
+static void on_time(uv_timer_t *timer)
+{
+    struct show *show = timer->data;
+    end(show, show->watching->count != UINT64_MAX || !show->shown ? CLI_TIMED_OUT : CLI_OK);
+}
+
+/* Not by uv_poll, which would make a stdout that others share non-blocking. */
+static void on_reader_timer(uv_timer_t *timer)
+{
+    if (cli_output_reader_gone()) end(timer->data, CLI_OK);
+}
+
+static void on_event(roost_uv_watch *watch, int status, const struct roost_event *event)
+{
+    struct show *show = watch->data;
+    if (show->over) return;
+    if (status < 0) {
+        end(show, cli_fail(status, "watch"));
+        return;
     }
+    put_event(show->cli, show->watching, event);
+    /* A watcher's reader acts on each line, so each goes out at once. */
+    if (!cli_output_flush() || ++show->shown >= show->watching->count) end(show, CLI_OK);
+}
+
+static void watch_for_ends(struct show *show)
+{
+    enum { READER_MS = 200 };
+    static const int numbers[3] = {SIGINT, SIGTERM, SIGHUP};
+    for (int i = 0; i < 3; i++) {
+        uv_signal_init(&show->loop, &show->signals[i]);
+        show->signals[i].data = show;
+        uv_signal_start_oneshot(&show->signals[i], on_signal, numbers[i]); /* a second one ends the program the hard way */
+    }
+    uv_timer_init(&show->loop, &show->timer);
+    uv_timer_init(&show->loop, &show->reader_timer);
+    show->timer.data = show->reader_timer.data = show;
+    if (show->watching->timeout_ms != UINT64_MAX) uv_timer_start(&show->timer, on_time, show->watching->timeout_ms, 0);
+    uv_timer_start(&show->reader_timer, on_reader_timer, READER_MS, READER_MS);
+}
+
+static int run_loop(struct show *show)
+{
+    struct cli *cli = show->cli;
+    const struct watching *watching = show->watching;
+    int error = roost_uv_init(&show->loop, &show->bridge, cli->root);
+    if (error < 0) return cli_fail(error, "watch");
+    show->watch.data = show;
+    watch_for_ends(show);
+    error = roost_uv_watch_start(&show->bridge, &show->watch, watching->topics, watching->topic_count, on_event);
+    if (error < 0)
+        end(show, cli_fail(error, "watch"));
+    else if (!watching->count)
+        end(show, CLI_OK);
+    uv_run(&show->loop, UV_RUN_DEFAULT);
+    return show->code;
 }
 
 int watch_topics(struct cli *cli, const struct watching *watching)
 {
-    roost_watch *watch = NULL;
+    struct show show = {.cli = cli, .watching = watching};
     int code = cli_open(cli, CLI_READING);
     if (code) return code;
-    cli_catch_interrupts();
-    int error = roost_watch_open(cli->root, watching->topics, watching->topic_count, &watch);
-    if (error < 0) return cli_fail(error, "watch");
-    code = loop(cli, watching, watch);
-    roost_watch_close(watch);
+    int error = uv_loop_init(&show.loop);
+    if (error) return cli_fail(error, "watch");
+    code = run_loop(&show);
+    uv_loop_close(&show.loop);
     return code;
 }
 

@@ -295,25 +295,13 @@ static bool region_lost(const struct rst_engine *engine)
     return engine->observer || engine->slot >= 0 ? !rst_region_named(region) : !rst_region_current(region);
 }
 
-/* The answers in the lane that is left can still be read. */
-static int keep_lane(struct rst_engine *engine)
-{
-    if (!engine->client || (engine->old_lanes && engine->old_lanes->client == engine->client)) return 0;
-    struct rst_old_lane *old_lane = calloc(1, sizeof *old_lane);
-    if (!old_lane) return rst_fail(ROOST_ENOMEM, "no memory to attach to another region");
-    *old_lane = (struct rst_old_lane){engine->old_lanes, engine->client, engine->lane};
-    engine->old_lanes = old_lane;
-    return 0;
-}
-
-/* Under slot_lock, commit_lock, lane_lock. If it fails the handle reads on in the region that it left, without a slot. */
+/* Under slot_lock, commit_lock. If it fails the handle reads on in the region that it left, without a slot. */
 static int attach_another(struct rst_engine *engine, int64_t deadline)
 {
     const struct rst_mapping *left = engine->mapping;
     int old_slot = engine->slot;
     bool held = engine->role_held;
-    int err = keep_lane(engine);
-    if (err) return err;
+    int err;
     rst_engine_set_slot(engine, -1);
     engine->role_held = false;
     rst_slot_unlock(engine, old_slot);
@@ -341,14 +329,12 @@ static int attach_anew(struct rst_engine *engine, int64_t deadline)
 {
     pthread_mutex_lock(&engine->slot_lock);
     pthread_mutex_lock(&engine->commit_lock);
-    pthread_mutex_lock(&engine->lane_lock);
     const struct rst_region *left = rst_commit_region(engine);
     bool lost = region_lost(engine);
     /* Of a root that is gone no new region is made: in its folder another root may be by now, with a region of the same name. */
     int err = lost ? rst_engine_still_there(engine) : 0;
     if (lost && !err) err = attach_another(engine, deadline);
     bool service = !err && engine->role_held;
-    pthread_mutex_unlock(&engine->lane_lock);
     pthread_mutex_unlock(&engine->commit_lock);
     pthread_mutex_unlock(&engine->slot_lock);
     if (err || !lost) return err;
@@ -361,6 +347,7 @@ static int attach_anew(struct rst_engine *engine, int64_t deadline)
         rst_wake_all(&engine->service_word);
     }
     rst_states_carry(engine);
+    rst_submissions_carry(engine);
     return ROOST_EAGAIN;
 }
 

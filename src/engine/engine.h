@@ -7,6 +7,7 @@
  * submit.c      a client's side of a write
  * role.c        take, rest, serve               commit.c      the writer's side: decide a group, carry it out
  * group.c       taken from lanes, answered      frame.c       records and frames written and synced
+ * notify.c      descriptors for event loops
  * show.c        applied, shown                  requests.c    what is answered without being logged
  * recover.c     cold start and takeover         checkpoint.c  live segment -> file, log space freed
  * read.c        views                           states.c      agents' states
@@ -102,11 +103,17 @@ struct rst_engine {
     uint64_t client;
     struct rst_lane_client lane;
     struct rst_flight {
-        uint64_t client, sequence, order;
+        struct roost_receipt receipt;
+        uint64_t order;
         void *user;
-        bool used;
-    } flights[RST_LANE_ENTRY_COUNT]; /* of roost_submit */
+        bool used, settled; /* settled: its region was replaced; result and receipt say what became of it */
+        int result;
+        uint32_t failed_index;
+        uint64_t actual;
+    } flights[ROOST_SUBMIT_COUNT_MAX]; /* of roost_submit */
     uint64_t flight_order;           /* counts them */
+    struct rst_buffer spare_submission;
+    void *completions_notify; /* struct rst_notify: for event loops; any thread */
     struct rst_old_lane *old_lanes;
 
     /* The role, under commit_lock. */
@@ -219,8 +226,11 @@ bool rst_unopened_current(const struct rst_engine *engine);
 /* For the length of a write: a slot and lane, borrowed when the handle has none of its own (R12). Calls nest. */
 int rst_slot_use(struct rst_engine *engine, int64_t deadline);
 void rst_slot_unuse(struct rst_engine *engine);
-/* 0: the handle has a slot that stays, for what outlives a call; else an error that says what needs it. Without locks. */
-int rst_slot_own(struct rst_engine *engine, const char *what);
+/* Has the handle a slot that stays, at this moment? Any thread, waits for nobody. */
+bool rst_slot_stays(const struct rst_engine *engine);
+/* 0: the handle has a slot that stays, for what outlives a call; attaches anew if it must. Without locks. */
+int rst_slot_own(struct rst_engine *engine);
+int rst_slot_none(void); /* the error of a handle that has none */
 /* Under commit_lock. A slot of one's own, or borrowed. The slot that the role word names is taken by nobody but a holder of the flock.
  * ROOST_EAGAIN: all of that kind are taken; ROOST_ENOENT: the region was replaced. */
 int rst_slot_enter(struct rst_engine *engine, bool borrowed, int64_t deadline);
@@ -361,6 +371,13 @@ int rst_submit_wait(struct rst_engine *engine, const struct rst_buffer *submissi
 int rst_submit_start(struct rst_engine *engine, const struct rst_buffer *submission, void *user,
                      struct roost_receipt *ret_receipt);
 int rst_submit_poll(struct rst_engine *engine, struct roost_completion *ret_completions, size_t count, uint32_t wait_ms);
+/* A buffer to encode a submission in, for the length of a call: the handle keeps one, so that nothing is allocated again and again. */
+struct rst_buffer rst_submission_borrow(struct rst_engine *engine);
+void rst_submission_return(struct rst_engine *engine, struct rst_buffer *submission);
+/* A descriptor for event loops, readable when rst_submit_poll may find something without waiting. */
+int rst_submit_file(struct rst_engine *engine, int *ret_file);
+/* After attaching anew: what was in flight in the region that was left is settled. Blocks. */
+void rst_submissions_carry(struct rst_engine *engine);
 int rst_submit_cancel(struct rst_engine *engine, const struct roost_receipt *receipt);
 int rst_settle(struct rst_engine *engine, struct roost_receipt *receipt, uint32_t wait_ms);
 /* A request that stands alone (enum rst_op_kind from RST_OP_STATE_CLAIM on). */

@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: MIT
  * engine/handles.c: all handles of this process, for fork (layer 7). */
 #include "engine/engine.h"
+#include "engine/notify.h"
 #include "os/os.h"
 
 static pthread_mutex_t handles_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct rst_engine *handles;
 static pthread_once_t handles_once = PTHREAD_ONCE_INIT;
 
-static void before_fork(void) { pthread_mutex_lock(&handles_lock); }
-static void after_fork_parent(void) { pthread_mutex_unlock(&handles_lock); }
+static void before_fork(void)
+{
+    rst_notify_before_fork();
+    pthread_mutex_lock(&handles_lock);
+}
+
+static void after_fork_parent(void)
+{
+    pthread_mutex_unlock(&handles_lock);
+    rst_notify_after_fork(false);
+}
 
 /* A lock lives as long as the last copy of its descriptor: the child closes them all at once, and unlocks nothing. Its
  * mappings were not inherited (MADV_DONTFORK). */
@@ -26,6 +36,7 @@ static void after_fork_child(void)
     }
     handles = NULL;
     pthread_mutex_unlock(&handles_lock);
+    rst_notify_after_fork(true);
 }
 
 static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "engine/engine.h"
+#include "engine/notify.h"
 #include "os/os.h"
 
 enum { WAIT_MS_DEFAULT = 5000, IDLE_MS_DEFAULT = 10 };
@@ -88,6 +89,7 @@ static void free_engine(struct rst_engine *engine)
     rst_buffer_free(&engine->external_chunks);
     rst_buffer_free(&engine->unsynced);
     rst_buffer_free(&engine->owned_states);
+    rst_buffer_free(&engine->spare_submission);
     for (struct rst_old_lane *lane = engine->old_lanes, *next; lane; lane = next) {
         next = lane->next;
         free(lane);
@@ -260,6 +262,8 @@ int rst_engine_close(struct rst_engine *engine)
 {
     if (!engine) return 0;
     int err = 0;
+    rst_notify_close(engine->completions_notify);
+    engine->completions_notify = NULL;
     if (!engine->forked) {
         rst_service_stop(engine);
         if (!engine->observer) err = leave(engine);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * engine/slot.c: a participant's slot and lane (layer 7). For as long as the handle is open, or, when more than RST_SLOT_STAY_COUNT
  * handles have the root open, borrowed for the length of a write (R12). */
+#include <stdlib.h>
+
 #include "base/atomic.h"
 #include "base/error.h"
 #include "engine/engine.h"
@@ -29,6 +31,24 @@ static int drain_predecessor(struct rst_engine *engine, int64_t deadline)
     return 0;
 }
 
+/* From now on submissions go into this slot's lane. The answers in a lane whose region was left can still be read. */
+static int change_lane(struct rst_engine *engine, uint32_t slot, uint64_t client, uint64_t incarnation)
+{
+    const struct rst_region *region = rst_commit_region(engine);
+    bool keep = engine->client && engine->lane.region != region;
+    struct rst_old_lane *old_lane = keep ? calloc(1, sizeof *old_lane) : NULL;
+    if (keep && !old_lane) return rst_fail(ROOST_ENOMEM, "no memory to attach to another region");
+    pthread_mutex_lock(&engine->lane_lock);
+    if (keep) {
+        *old_lane = (struct rst_old_lane){engine->old_lanes, engine->client, engine->lane};
+        engine->old_lanes = old_lane;
+    }
+    rst_store_u64(&engine->client, client);
+    rst_lane_client_begin(&engine->lane, region, slot, incarnation);
+    pthread_mutex_unlock(&engine->lane_lock);
+    return 0;
+}
+
 int rst_slot_enter(struct rst_engine *engine, bool borrowed, int64_t deadline)
 {
     int slot;
@@ -48,15 +68,14 @@ int rst_slot_enter(struct rst_engine *engine, bool borrowed, int64_t deadline)
     int err = dirty ? drain_predecessor(engine, deadline) : 0;
     while (!err && !client) err = rst_os->random(&client, sizeof client);
     if (!err) err = rst_participant_register(rst_commit_region(engine), (uint32_t)slot, client, &incarnation);
+    if (!err) err = change_lane(engine, (uint32_t)slot, client, incarnation);
     if (err) {
         rst_role_drop(engine);
         rst_engine_set_slot(engine, -1);
         rst_slot_unlock(engine, slot);
         return err;
     }
-    rst_store_u64(&engine->client, client);
     engine->slot_borrowed = borrowed;
-    rst_lane_client_begin(&engine->lane, rst_commit_region(engine), (uint32_t)slot, incarnation);
     return 0;
 }
 
@@ -72,25 +91,36 @@ void rst_slot_leave(struct rst_engine *engine)
         rst_participant_leave(rst_commit_region(engine), engine->log.file, (uint32_t)slot);
 }
 
-/* The slot that stays, or a negative number. Not while another thread attaches anew. */
-static int own_slot(struct rst_engine *engine)
+bool rst_slot_stays(const struct rst_engine *engine)
 {
-    pthread_mutex_lock(&engine->slot_lock);
-    int slot = engine->slot_borrowed ? -1 : engine->slot;
-    pthread_mutex_unlock(&engine->slot_lock);
-    return slot;
+    int slot = rst_engine_slot(engine);
+    return slot >= 0 && slot < RST_SLOT_STAY_COUNT; /* those above are borrowed */
 }
 
-int rst_slot_own(struct rst_engine *engine, const char *what)
+/* The same, but not while another thread attaches anew. */
+static bool stays_settled(struct rst_engine *engine)
 {
-    if (own_slot(engine) >= 0) return 0;
+    pthread_mutex_lock(&engine->slot_lock);
+    bool stays = rst_slot_stays(engine);
+    pthread_mutex_unlock(&engine->slot_lock);
+    return stays;
+}
+
+int rst_slot_none(void)
+{
+    return rst_fail(
+        ROOST_EAGAIN,
+        "more than %d handles have this root open; owning a state, and submitting without waiting, need one of their slots",
+        RST_SLOT_STAY_COUNT);
+}
+
+int rst_slot_own(struct rst_engine *engine)
+{
+    if (stays_settled(engine)) return 0;
     /* A try to attach anew that failed (there was no time, no memory) has cost the handle its slot. */
     int err = rst_region_named(rst_engine_region(engine)) ? 0 : rst_engine_look_around(engine);
     if (err && err != ROOST_EAGAIN) return err;
-    return own_slot(engine) >= 0
-               ? 0
-               : rst_fail(ROOST_EAGAIN, "more than %d handles have this root open; %s needs a slot of one's own",
-                          RST_SLOT_STAY_COUNT, what);
+    return stays_settled(engine) ? 0 : rst_slot_none();
 }
 
 int rst_slot_use(struct rst_engine *engine, int64_t deadline)

@@ -348,7 +348,7 @@ int rst_state_publish(struct rst_engine *engine, const struct roost_state *state
     if (engine->observer) return rst_fail(ROOST_EROFS, "%s was opened as an observer, which cannot publish", engine->path);
     bool unowned = state->flags & ROOST_STATE_UNOWNED;
     int err = rst_region_named(rst_engine_region(engine)) ? 0 : rst_engine_look_around(engine);
-    if (!err || err == ROOST_EAGAIN) err = rst_slot_own(engine, "owning a state");
+    if (!err || err == ROOST_EAGAIN) err = rst_slot_own(engine);
     if (err) return err;
     pthread_mutex_lock(&engine->state_lock);
     struct rst_owned_state fresh, *owned = owned_at(engine, state->name);

@@ -10,6 +10,7 @@
 #include "base/atomic.h"
 #include "base/error.h"
 #include "engine/engine.h"
+#include "engine/notify.h"
 #include "os/os.h"
 
 static int64_t slice_end(int64_t deadline)
@@ -58,8 +59,9 @@ static int help_or_wait(struct rst_engine *engine, struct rst_futex_wait complet
 
 static bool in_flight(const struct rst_engine *engine, uint64_t sequence)
 {
-    for (size_t i = 0; i < RST_LANE_ENTRY_COUNT; i++)
-        if (engine->flights[i].used && engine->flights[i].client == engine->client && engine->flights[i].sequence == sequence)
+    for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX; i++)
+        if (engine->flights[i].used && engine->flights[i].receipt.client == engine->client &&
+            engine->flights[i].receipt.sequence == sequence)
             return true;
     return false;
 }
@@ -72,15 +74,16 @@ static void copy_answer(const struct rst_lane_answer *answer, uint64_t *results,
     for (uint32_t i = 0; results && i < result_count && i < answer->result_count; i++) results[i] = answer->results[i];
 }
 
-static int take_answer(struct rst_engine *engine, uint64_t sequence, uint64_t *results, uint32_t result_count,
+/* 1, 0: not yet; ROOST_ENOENT: nothing of that in the handle's lane. */
+static int take_answer(struct rst_engine *engine, const struct roost_receipt *receipt, uint64_t *results, uint32_t result_count,
                        struct rst_outcome *ret_outcome)
 {
     struct rst_lane_answer answer;
     pthread_mutex_lock(&engine->lane_lock);
-    int found = rst_lane_answered(&engine->lane, sequence, &answer);
+    int found = receipt->client == engine->client ? rst_lane_answered(&engine->lane, receipt->sequence, &answer) : ROOST_ENOENT;
     if (found == 1) {
         copy_answer(&answer, results, result_count, ret_outcome);
-        if (!in_flight(engine, sequence)) rst_lane_release(&engine->lane, sequence); /* else roost_poll takes it */
+        if (!in_flight(engine, receipt->sequence)) rst_lane_release(&engine->lane, receipt->sequence); /* else roost_poll does */
     }
     pthread_mutex_unlock(&engine->lane_lock);
     return found;
@@ -208,11 +211,11 @@ static int submit_and_wait(struct rst_engine *engine, const struct rst_buffer *s
             sequence = 0;
             continue;
         }
-        if (!err && take_answer(engine, sequence, results, result_count, ret_outcome) == 1) return 0;
+        if (!err && take_answer(engine, receipt, results, result_count, ret_outcome) == 1) return 0;
         if (rst_os->monotonic_time() >= deadline)
             return sequence ? give_up(engine, receipt)
                             : rst_fail(ROOST_EAGAIN, "too many writes of this process are under way (at most %u); none was added",
-                                       ROOST_SUBMIT_COUNT_MAX);
+                                       (unsigned)RST_LANE_ENTRY_COUNT);
         err = help_or_wait(engine, completed, deadline);
         if (err && err != ROOST_EAGAIN) return sequence ? take_back(engine, receipt, err) : err;
     }
@@ -301,90 +304,176 @@ int rst_request_care(struct rst_engine *engine, uint16_t kind, uint64_t *ret_num
 
 /* ---- without waiting ---- */
 
+/* Lets the service thread look: it commits what waits when the role is free, and attaches anew. */
+static void rouse_service(struct rst_engine *engine)
+{
+    if (engine->threadless) return;
+    rst_service_start(engine);
+    rst_add_u32(&engine->service_word, 1);
+    rst_wake_all(&engine->service_word);
+}
+
+static int no_lane(struct rst_engine *engine)
+{
+    if (rst_region_named(rst_engine_region(engine))) return rst_slot_none();
+    rouse_service(engine);
+    return rst_fail(ROOST_EAGAIN, "the root's shared memory was lost and is being replaced; try again");
+}
+
+struct rst_buffer rst_submission_borrow(struct rst_engine *engine)
+{
+    pthread_mutex_lock(&engine->lane_lock);
+    struct rst_buffer submission = engine->spare_submission;
+    engine->spare_submission = (struct rst_buffer){0};
+    pthread_mutex_unlock(&engine->lane_lock);
+    return submission;
+}
+
+void rst_submission_return(struct rst_engine *engine, struct rst_buffer *submission)
+{
+    pthread_mutex_lock(&engine->lane_lock);
+    struct rst_buffer other = engine->spare_submission;
+    engine->spare_submission = *submission;
+    pthread_mutex_unlock(&engine->lane_lock);
+    rst_buffer_free(&other);
+}
+
 int rst_submit_start(struct rst_engine *engine, const struct rst_buffer *submission, void *user,
                      struct roost_receipt *ret_receipt)
 {
     if (engine->observer) return rst_fail(ROOST_EROFS, "%s was opened as an observer, which cannot write", engine->path);
-    int err = rst_slot_own(engine, "submitting without waiting");
-    if (err) return err;
+    if (!rst_slot_stays(engine)) return no_lane(engine);
     pthread_mutex_lock(&engine->lane_lock);
     struct rst_flight *flight = NULL;
-    for (size_t i = 0; i < RST_LANE_ENTRY_COUNT && !flight; i++)
+    for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX && !flight; i++)
         if (!engine->flights[i].used) flight = &engine->flights[i];
     uint64_t sequence = 0;
-    err = flight ? rst_lane_submit(&engine->lane, submission, 0, &sequence) : ROOST_EAGAIN;
-    if (!err) *flight = (struct rst_flight){engine->client, sequence, ++engine->flight_order, user, true};
+    int err = flight ? rst_lane_submit(&engine->lane, submission, 0, &sequence) : ROOST_EAGAIN;
     *ret_receipt = (struct roost_receipt){engine->client, sequence, 0, 0};
+    if (!err) *flight = (struct rst_flight){.receipt = *ret_receipt, .order = ++engine->flight_order, .user = user, .used = true};
     pthread_mutex_unlock(&engine->lane_lock);
     if (err)
         return err == ROOST_EAGAIN ? rst_fail(err, "%u submissions are in flight; poll some first", ROOST_SUBMIT_COUNT_MAX) : err;
     rst_region_ring(&rst_engine_region(engine)->header->doorbell.word);
-    if (rst_role_available(engine) && !engine->threadless) {
-        rst_service_start(engine);
-        rst_add_u32(&engine->service_word, 1);
-        rst_wake_all(&engine->service_word);
-    }
+    if (rst_role_available(engine)) rouse_service(engine);
     return 0;
 }
 
-static bool any_flight(struct rst_engine *engine)
-{
-    bool any = false;
-    pthread_mutex_lock(&engine->lane_lock);
-    for (size_t i = 0; i < RST_LANE_ENTRY_COUNT; i++) any |= engine->flights[i].used;
-    pthread_mutex_unlock(&engine->lane_lock);
-    return any;
-}
-
-/* The oldest flight if it is answered. Under lane_lock. 1, 0 (not ready), ROOST_ENOENT (none in flight), ROOST_EAGAIN: its lane is gone
- * with its region (*ret_completion names it): settle it. */
-static int next_landed(struct rst_engine *engine, struct roost_completion *ret_completion, struct rst_flight **ret_flight)
+/* The oldest flight if it is answered. Under lane_lock. 1, 0 (not ready), ROOST_ENOENT (none in flight). */
+static int next_landed(struct rst_engine *engine, struct roost_completion *ret_completion)
 {
     struct rst_flight *oldest = NULL;
-    for (size_t i = 0; i < RST_LANE_ENTRY_COUNT; i++)
+    for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX; i++)
         if (engine->flights[i].used && (!oldest || engine->flights[i].order < oldest->order)) oldest = &engine->flights[i];
     if (!oldest) return ROOST_ENOENT;
-    *ret_flight = oldest;
-    ret_completion->user = oldest->user;
-    ret_completion->receipt = (struct roost_receipt){oldest->client, oldest->sequence, 0, 0};
-    if (oldest->client != engine->client) return ROOST_EAGAIN;
-    struct rst_lane_answer answer;
-    int found = rst_lane_answered(&engine->lane, oldest->sequence, &answer);
-    if (!found) return 0;
-    if (found < 0) answer = (struct rst_lane_answer){.result = ROOST_EUNKNOWN};
-    ret_completion->result = answer.result;
-    ret_completion->receipt.lsn = answer.lsn;
-    ret_completion->receipt.id = answer.id;
-    if (found == 1) rst_lane_release(&engine->lane, oldest->sequence);
+    if (!oldest->settled) {
+        struct rst_lane_answer answer;
+        if (oldest->receipt.client != engine->client) return 0; /* rst_submissions_carry is about to settle it */
+        int found = rst_lane_answered(&engine->lane, oldest->receipt.sequence, &answer);
+        if (!found) return 0;
+        if (found < 0) answer = (struct rst_lane_answer){.result = ROOST_EUNKNOWN};
+        oldest->result = answer.result;
+        oldest->failed_index = answer.failed_index;
+        oldest->actual = answer.actual;
+        oldest->receipt.lsn = answer.lsn;
+        oldest->receipt.id = answer.id;
+        if (found == 1) rst_lane_release(&engine->lane, oldest->receipt.sequence);
+    }
+    struct roost_completion landed = {.result = oldest->result,
+                                      .failed_index = oldest->failed_index,
+                                      .user = oldest->user,
+                                      .receipt = oldest->receipt,
+                                      .version = oldest->actual};
+    landed.size = ret_completion->size < sizeof landed ? ret_completion->size : sizeof landed;
+    memcpy(ret_completion, &landed, landed.size);
     oldest->used = false;
     return 1;
 }
 
+/* How many completions there are, of `count`; ROOST_ENOENT: nothing is in flight. */
+static int take_landed(struct rst_engine *engine, struct roost_completion *ret_completions, size_t count,
+                       struct rst_futex_wait *ret_completed)
+{
+    size_t got = 0, stride = ret_completions->size; /* the caller's struct may be an older, smaller one */
+    uint8_t *next = (uint8_t *)ret_completions;
+    int found = 0;
+    pthread_mutex_lock(&engine->lane_lock);
+    if (engine->lane.lane) *ret_completed = completions(engine);
+    for (; got < count && (found = next_landed(engine, (struct roost_completion *)(void *)next)) == 1; got++) next += stride;
+    pthread_mutex_unlock(&engine->lane_lock);
+    return got ? (int)got : found;
+}
+
+static int poll_only(struct rst_engine *engine, struct roost_completion *ret_completions, size_t count)
+{
+    struct rst_futex_wait completed;
+    int got = take_landed(engine, ret_completions, count, &completed);
+    struct rst_notify *notify = rst_load_pointer(&engine->completions_notify);
+    if (got > 0 || !notify) return got > 0 ? got : 0;
+    rst_notify_arm(notify);
+    got = take_landed(engine, ret_completions, count, &completed);
+    if (got > 0) rst_notify_signal(notify);
+    return got > 0 ? got : 0;
+}
+
 int rst_submit_poll(struct rst_engine *engine, struct roost_completion *ret_completions, size_t count, uint32_t wait_ms)
 {
+    if (!wait_ms) return poll_only(engine, ret_completions, count);
     int64_t deadline = rst_os->monotonic_time() + (int64_t)wait_ms * 1000000;
-    if (!any_flight(engine)) return 0; /* a handle that borrows its slots has no lane to look at */
     for (;;) {
-        size_t got = 0;
-        int found = 0;
-        struct rst_flight *flight = NULL;
-        pthread_mutex_lock(&engine->lane_lock);
-        struct rst_futex_wait completed = completions(engine);
-        while (got < count && (found = next_landed(engine, &ret_completions[got], &flight)) == 1) got++;
-        pthread_mutex_unlock(&engine->lane_lock);
-        if (found == ROOST_EAGAIN && !got) {
-            /* The log tells what became of it; one whose outcome cannot be had in time is unknown, not kept for ever. */
-            int result = rst_settle(engine, &ret_completions[0].receipt, engine->options.wait_ms);
-            ret_completions[0].result = result == ROOST_ETIMEDOUT ? ROOST_EUNKNOWN : result;
-            pthread_mutex_lock(&engine->lane_lock);
-            flight->used = false;
-            pthread_mutex_unlock(&engine->lane_lock);
-            return 1;
-        }
-        if (got || found == ROOST_ENOENT || rst_os->monotonic_time() >= deadline) return (int)got;
+        struct rst_futex_wait completed;
+        int got = take_landed(engine, ret_completions, count, &completed);
+        if (got == ROOST_ENOENT) return 0;
+        if (got || rst_os->monotonic_time() >= deadline) return got;
         int err = help_or_wait(engine, completed, deadline);
         if (err && err != ROOST_EAGAIN) return err;
     }
+}
+
+int rst_submit_file(struct rst_engine *engine, int *ret_file)
+{
+    struct rst_notify *notify = rst_load_pointer(&engine->completions_notify);
+    if (engine->observer) return rst_fail(ROOST_EROFS, "%s was opened as an observer, which cannot write", engine->path);
+    int err = notify ? 0 : rst_notify_open(engine, RST_NOTIFY_COMPLETIONS, &notify);
+    if (err) return err;
+    rst_store_pointer(&engine->completions_notify, notify);
+    *ret_file = rst_notify_file(notify);
+    return 0;
+}
+
+/* The oldest flight whose lane is gone with its region. */
+static bool stranded(struct rst_engine *engine, struct rst_flight *ret_flight)
+{
+    bool found = false;
+    pthread_mutex_lock(&engine->lane_lock);
+    for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX; i++) {
+        const struct rst_flight *flight = &engine->flights[i];
+        if (!flight->used || flight->settled || flight->receipt.client == engine->client) continue;
+        if (!found || flight->order < ret_flight->order) *ret_flight = *flight;
+        found = true;
+    }
+    pthread_mutex_unlock(&engine->lane_lock);
+    return found;
+}
+
+void rst_submissions_carry(struct rst_engine *engine)
+{
+    struct rst_flight lost;
+    while (stranded(engine, &lost)) {
+        /* The log tells what became of it; one whose outcome cannot be had in time is unknown, not kept for ever. */
+        int result = rst_settle(engine, &lost.receipt, engine->options.wait_ms);
+        pthread_mutex_lock(&engine->lane_lock);
+        for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX; i++) {
+            struct rst_flight *flight = &engine->flights[i];
+            if (!flight->used || flight->order != lost.order) continue;
+            flight->receipt = lost.receipt;
+            flight->result = result == ROOST_ETIMEDOUT ? ROOST_EUNKNOWN : result;
+            flight->settled = true;
+        }
+        pthread_mutex_unlock(&engine->lane_lock);
+    }
+    struct rst_notify *notify = rst_load_pointer(&engine->completions_notify);
+    if (notify) rst_notify_signal(notify);
 }
 
 int rst_submit_cancel(struct rst_engine *engine, const struct roost_receipt *receipt)
@@ -393,6 +482,8 @@ int rst_submit_cancel(struct rst_engine *engine, const struct roost_receipt *rec
     bool own = receipt->client == engine->client && rst_engine_slot(engine) >= 0;
     int err = own ? rst_lane_cancel(&engine->lane, receipt->sequence) : 0;
     pthread_mutex_unlock(&engine->lane_lock);
+    struct rst_notify *notify = rst_load_pointer(&engine->completions_notify);
+    if (own && !err && notify) rst_notify_signal(notify);
     if (!own) return rst_fail(ROOST_EINVAL, "the receipt is not of this handle");
     return err ? rst_fail(err, "the writer has taken the submission up") : 0;
 }
@@ -403,14 +494,13 @@ static int settle(struct rst_engine *engine, struct roost_receipt *receipt, uint
         struct rst_outcome outcome;
         pthread_mutex_lock(&engine->lane_lock);
         struct rst_futex_wait completed = completions(engine);
-        bool own = receipt->client == engine->client;
         pthread_mutex_unlock(&engine->lane_lock);
         if (old_answer(engine, receipt, NULL, 0, &outcome)) {
             receipt->lsn = outcome.lsn;
             receipt->id = outcome.id;
             return outcome.result;
         }
-        int found = own ? take_answer(engine, receipt->sequence, NULL, 0, &outcome) : ROOST_ENOENT, err = 0;
+        int found = take_answer(engine, receipt, NULL, 0, &outcome), err = 0;
         if (found < 0) {
             err = rst_request(engine, RST_OP_SETTLE, receipt->client, receipt->sequence, (struct roost_bytes){NULL, 0},
                               ROOST_PROCESS, wait_ms, &outcome);

@@ -10,6 +10,7 @@
 #include "base/atomic.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "engine/notify.h"
 #include "format/state.h"
 #include "os/os.h"
 
@@ -36,13 +37,15 @@ struct rst_watch {
     size_t topic_count;
     bool commits, states, generation;
     uint64_t next_lsn, generation_seen;
-    struct rst_buffer seen; /* struct seen_state */
+    struct rst_buffer seen;    /* struct seen_state */
+    struct rst_notify *notify; /* for an event loop; NULL: nobody asked */
     uint8_t name[ROOST_KEY_SIZE_MAX];
 };
 
 void rst_watch_close(struct rst_watch *watch)
 {
     if (!watch) return;
+    rst_notify_close(watch->notify);
     for (size_t i = 0; i < watch->topic_count; i++) free(watch->topics[i].name);
     free(watch->topics);
     rst_buffer_free(&watch->seen);
@@ -289,13 +292,36 @@ static int look(struct rst_watch *watch, struct roost_event *event)
     return found;
 }
 
+/* For who does not wait. With a descriptor: nothing was found, and what happens from now on makes it readable. */
+static int look_only(struct rst_watch *watch, struct roost_event *event)
+{
+    if (!watch->notify) {
+        rst_engine_glance(watch->engine);
+        return look(watch, event);
+    }
+    int found = look(watch, event);
+    if (found) return found;
+    rst_notify_arm(watch->notify);
+    found = look(watch, event);
+    if (found) rst_notify_signal(watch->notify);
+    return found;
+}
+
+int rst_watch_file(struct rst_watch *watch, int *ret_file)
+{
+    uint32_t on = (watch->commits ? RST_NOTIFY_COMMITS : 0u) | (watch->states ? RST_NOTIFY_STATES : 0u) |
+                  (watch->generation ? RST_NOTIFY_GENERATION : 0u);
+    int err = watch->notify ? 0 : rst_notify_open(watch->engine, on, &watch->notify);
+    if (!err) *ret_file = rst_notify_file(watch->notify);
+    return err;
+}
+
 static bool leaving(const struct rst_region *region) { return region->memory || rst_load_seq_u32(&region->header->moved.word); }
 
-int rst_watch_wait(struct rst_watch *watch, uint32_t wait_ms, struct roost_event *ret_event)
+static int sleep_and_look(struct rst_watch *watch, uint32_t wait_ms, struct roost_event *event)
 {
     struct rst_engine *engine = watch->engine;
     int64_t deadline = rst_os->monotonic_time() + (int64_t)wait_ms * 1000000;
-    struct roost_event event = ROOST_EVENT_INIT;
     for (;;) {
         const struct rst_region *region = rst_engine_region(engine);
         struct rst_region_header *header = region->header;
@@ -307,8 +333,7 @@ int rst_watch_wait(struct rst_watch *watch, uint32_t wait_ms, struct roost_event
         if (watch->states) waits[count++] = (struct rst_futex_wait){&header->state.word, rst_load_seq_u32(&header->state.word)};
         if (watch->generation)
             waits[count++] = (struct rst_futex_wait){&header->generation.word, rst_load_seq_u32(&header->generation.word)};
-        int found = look(watch, &event);
-        if (found == 1) memcpy(ret_event, &event, ret_event->size < sizeof event ? ret_event->size : sizeof event);
+        int found = look(watch, event);
         if (found) return found;
         int64_t rest = deadline - rst_os->monotonic_time();
         if (rest <= 0) return 0;
@@ -324,4 +349,12 @@ int rst_watch_wait(struct rst_watch *watch, uint32_t wait_ms, struct roost_event
             }
         }
     }
+}
+
+int rst_watch_wait(struct rst_watch *watch, uint32_t wait_ms, struct roost_event *ret_event)
+{
+    struct roost_event event = ROOST_EVENT_INIT;
+    int found = wait_ms ? sleep_and_look(watch, wait_ms, &event) : look_only(watch, &event);
+    if (found == 1) memcpy(ret_event, &event, ret_event->size < sizeof event ? ret_event->size : sizeof event);
+    return found;
 }

@@ -15,6 +15,9 @@ bool rst_linux_mount_type(const char *line, unsigned device_major, unsigned devi
 
 int rst_linux_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns);
 int rst_linux_futex_wait_any(const struct rst_futex_wait *words, size_t count, int64_t timeout_ns);
+int rst_linux_event_open(void);
+int rst_linux_event_signal(int file);
+int rst_linux_event_clear(int file);
 int rst_linux_futex_wake(const uint32_t *word, uint32_t count);
 int64_t rst_linux_monotonic_time(void);
 void rst_linux_sleep(int64_t ns);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * os/linux_futex.c: waiting for words in shared memory, and the clocks (layer 1).
+ * os/linux_futex.c: waiting for words in shared memory, eventfds, and the clocks (layer 1).
  *
  * Never FUTEX_PRIVATE: the words lie in mappings that other processes share, and a private wake does not reach them.
  * There is no lock here and nothing of glibc's pthread objects, whose futexes are private. */
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -114,4 +115,18 @@ int rst_linux_futex_wait_any(const struct rst_futex_wait *words, size_t count, i
         if (!missing) return result;
     }
     return wait_any_by_slices(words, count, timeout_ns);
+}
+
+int rst_linux_event_open(void)
+{
+    int file = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return file < 0 ? -errno : file;
+}
+
+int rst_linux_event_signal(int file) { return eventfd_write(file, 1) < 0 && errno != EAGAIN ? -errno : 0; }
+
+int rst_linux_event_clear(int file)
+{
+    eventfd_t count;
+    return eventfd_read(file, &count) < 0 && errno != EAGAIN ? -errno : 0;
 }

@@ -92,6 +92,10 @@ struct rst_os {
     int (*futex_wait)(const uint32_t *word, uint32_t expected, int64_t timeout_ns);
     int (*futex_wait_any)(const struct rst_futex_wait *words, size_t count, int64_t timeout_ns);
     int (*futex_wake)(const uint32_t *word, uint32_t count);
+    /* A descriptor that is readable from a signal until it is cleared (eventfd). Neither waits. */
+    int (*event_open)(void);
+    int (*event_signal)(int file);
+    int (*event_clear)(int file);
 
     /* The moment. real_time: ns since 1970, data only; monotonic: ns, for time-outs inside one process only. */
     int64_t (*real_time)(void);

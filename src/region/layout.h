@@ -17,7 +17,7 @@ enum {
     RST_SLOT_STAY_COUNT = 240, /* for handles that stay; the rest are borrowed for one call (R12) */
     RST_STATE_SLOT_COUNT = ROOST_STATE_COUNT_MAX,
     RST_LANE_SIZE = 64 << 10,
-    RST_LANE_ENTRY_COUNT = ROOST_SUBMIT_COUNT_MAX,
+    RST_LANE_ENTRY_COUNT = 128,
     RST_POOL_STEP_SIZE = 64 << 10, /* payload space for submissions that a lane cannot hold */
     RST_POOL_STEP_COUNT_MAX = 128,
     RST_CHANGE_COUNT = 4096, /* changes that watchers may fall behind */
@@ -163,6 +163,7 @@ struct rst_state_slot {
     uint64_t copies[2][ROOST_STATE_SIZE_MAX / 8];
 };
 
+_Static_assert(ROOST_SUBMIT_COUNT_MAX < RST_LANE_ENTRY_COUNT, "the rest is for calls that wait");
 _Static_assert(sizeof(struct rst_lane) == RST_LANE_SIZE, "a lane fills its space");
 _Static_assert(sizeof(struct rst_lane_entry) == 64, "an entry is one cache line");
 _Static_assert(sizeof(struct rst_participant) == 128, "two cache lines");

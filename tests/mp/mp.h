@@ -215,6 +215,14 @@ static inline bool mp_region_path(char *ret_path, size_t size)
     return found;
 }
 
+/* Under AddressSanitizer: what was allocated and is reachable no more. Cases end by _exit, which would not look. */
+#ifdef __SANITIZE_ADDRESS__
+int __lsan_do_recoverable_leak_check(void);
+static inline void mp_check_leaks(void) { CHECK(__lsan_do_recoverable_leak_check() == 0); }
+#else
+static inline void mp_check_leaks(void) {}
+#endif
+
 struct mp_case {
     const char *name;
     void (*run)(void);
@@ -245,6 +253,7 @@ static inline int mp_main(int argc, char **argv, const struct mp_case *cases, si
                 settings.arena_size = 8 << 20;
                 GIVES(0, roost_create(mp_root, &settings));
                 cases[i].run();
+                mp_check_leaks();
                 char command[128];
                 snprintf(command, sizeof command, "rm -rf '%s'", mp_folder);
                 MP_LEAVE(system(command) != 0);

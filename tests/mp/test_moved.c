@@ -122,7 +122,9 @@ static int write_on(void *argument)
                 roost_batch_clear(batch);
                 GIVES(0, roost_batch_append(batch, &memory));
                 GIVES(0, roost_batch_stream_append(batch, roost_text("all"), roost_text(text)));
-                GIVES(0, roost_submit(root, batch, &write, NULL, NULL));
+                int err;
+                while ((err = roost_submit(root, batch, &write, NULL, NULL)) == ROOST_EAGAIN) poll(NULL, 0, 1);
+                GIVES(0, err);
             }
             for (int got_count = 0; got_count < 20;) {
                 struct roost_completion landed[20];
@@ -318,7 +320,12 @@ static void a_late_region_costs_no_slot(void)
     GIVES(0, roost_batch_open(&batch));
     GIVES(0, roost_batch_append(batch, &memory));
     CHECK(kill(holder, SIGCONT) == 0);
-    GIVES(0, roost_submit(root, batch, NULL, NULL, NULL));
+    int err = ROOST_EAGAIN;
+    for (int64_t end = mp_now_ns() + MP_PATIENCE_MS * INT64_C(1000000); err == ROOST_EAGAIN && mp_now_ns() < end;) {
+        err = roost_submit(root, batch, NULL, NULL, NULL);
+        poll(NULL, 0, 1);
+    }
+    GIVES(0, err);
     GIVES(0, roost_state_publish(root, &state, NULL));
     struct roost_completion landed = ROOST_COMPLETION_INIT;
     CHECK(roost_poll(root, &landed, 1, MP_PATIENCE_MS) == 1);

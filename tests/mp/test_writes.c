@@ -215,7 +215,7 @@ static void submissions_in_flight_are_answered_in_order(void)
         }
     }
     GIVES(0, roost_poll(root, landed, 16, 1000)); /* nothing is in flight: at once */
-    CHECK(mp_find(root, "a77a", NULL) == 0 && mp_find(root, "a127a", NULL) == 1);
+    CHECK(mp_find(root, "a77a", NULL) == 0 && mp_find(root, "a119a", NULL) == 1);
     CHECK(mp_stats(root).memory_count == ROOST_SUBMIT_COUNT_MAX);
     /* And when this process is alone and does nothing else. */
     mp_tell(let_go, 'e');

@@ -697,6 +697,14 @@ static int sim_boot_id(uint8_t ret_id[16])
 static uint32_t sim_user_id(void) { return current->uid; }
 static int32_t sim_process_id(void) { return 1000 + current->process; }
 
+/* Simulated processes have no threads that could wait beside them. */
+static int sim_event_open(void) { return -ENOSYS; }
+static int sim_event_use(int file)
+{
+    (void)file;
+    return -ENOSYS;
+}
+
 const struct rst_os rst_os_sim = {
     .open = sim_open,
     .close = sim_close,
@@ -731,6 +739,9 @@ const struct rst_os rst_os_sim = {
     .futex_wait = sim_futex_wait,
     .futex_wait_any = sim_futex_wait_any,
     .futex_wake = sim_futex_wake,
+    .event_open = sim_event_open,
+    .event_signal = sim_event_use,
+    .event_clear = sim_event_use,
     .real_time = sim_real_time,
     .monotonic_time = sim_monotonic_time,
     .sleep = sim_sleep,

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT
+ * uv/write.c: writing requests (layer 9). What can go without waiting is checked and encoded by the loop, the rest runs on the pool. */
+#include "uv/internal.h"
+
+static void take_write(struct request *request, const struct roost_write *given)
+{
+    request->write = (struct roost_write)ROOST_WRITE_INIT;
+    if (given) memcpy(&request->write, given, given->size < sizeof request->write ? given->size : sizeof request->write);
+    request->write.size = sizeof request->write;
+}
+
+int write_encode(struct bridge *bridge, const struct request *request, const roost_batch **ret_batch)
+{
+    *ret_batch = bridge->batch;
+    roost_batch_clear(bridge->batch);
+    switch (request->kind) {
+    case REQUEST_APPEND:
+        return roost_batch_append(bridge->batch, &request->as.memory);
+    case REQUEST_FORGET:
+        return roost_batch_forget(bridge->batch, request->number);
+    case REQUEST_KV_SET:
+        return roost_batch_kv_set(bridge->batch, request->name, request->value, &request->write);
+    case REQUEST_KV_DELETE:
+        return roost_batch_kv_delete(bridge->batch, request->name, &request->write);
+    case REQUEST_STREAM_APPEND:
+        return roost_batch_stream_append(bridge->batch, request->name, request->value);
+    default:
+        *ret_batch = request->what.batch;
+        return 0;
+    }
+}
+
+int write_run(roost_root *root, struct request *request)
+{
+    struct roost_receipt *receipt = &request->req->receipt;
+    const struct roost_write *write = &request->write;
+    switch (request->kind) {
+    case REQUEST_APPEND:
+        return roost_append(root, &request->as.memory, write, NULL, receipt);
+    case REQUEST_FORGET:
+        return roost_forget(root, request->number, write, receipt);
+    case REQUEST_COMMIT:
+        return roost_batch_commit(root, request->what.batch, write, NULL, receipt);
+    case REQUEST_KV_SET:
+        return roost_kv_set(root, request->name, request->value, write, receipt);
+    case REQUEST_KV_DELETE:
+        return roost_kv_delete(root, request->name, write, receipt);
+    case REQUEST_STREAM_APPEND:
+        return roost_stream_append(root, request->name, request->value, write, NULL, receipt);
+    case REQUEST_STATE_PUBLISH:
+        return roost_state_publish(root, &request->as.state, write);
+    default:
+        return roost_settle(root, receipt, request->wait_ms);
+    }
+}
+
+/* What is wrong with it is said at once, as in roost.h. */
+static int submit_checked(struct bridge *bridge, struct request *request)
+{
+    const roost_batch *batch;
+    int err = write_encode(bridge, request, &batch);
+    if (!err && bridge->observes) err = roost_submit(bridge->uv->root, batch, NULL, NULL, NULL);
+    if (!err) request_submit(bridge, request);
+    return err;
+}
+
+int roost_uv_append(roost_uv *uv, roost_uv_req *req, const struct roost_memory *memory, const struct roost_write *write,
+                    roost_uv_cb cb)
+{
+    struct request *request;
+    int err = request_begin(uv, req, REQUEST_APPEND, &request);
+    if (err) return err;
+    take_write(request, write);
+    request->cb.plain = cb;
+    request->as.memory = (struct roost_memory)ROOST_MEMORY_INIT;
+    memcpy(&request->as.memory, memory, memory->size < sizeof *memory ? memory->size : sizeof *memory);
+    request->as.memory.size = sizeof *memory;
+    return submit_checked(bridge_of(uv), request);
+}
+
+int roost_uv_forget(roost_uv *uv, roost_uv_req *req, roost_id id, const struct roost_write *write, roost_uv_cb cb)
+{
+    struct request *request;
+    int err = request_begin(uv, req, REQUEST_FORGET, &request);
+    if (err) return err;
+    take_write(request, write);
+    request->cb.plain = cb;
+    request->number = id;
+    return submit_checked(bridge_of(uv), request);
+}
+
+int roost_uv_commit(roost_uv *uv, roost_uv_req *req, const roost_batch *batch, const struct roost_write *write, roost_uv_cb cb)
+{
+    struct request *request;
+    int err = request_begin(uv, req, REQUEST_COMMIT, &request);
+    if (err) return err;
+    if (!roost_batch_count(batch)) return ROOST_EINVAL;
+    take_write(request, write);
+    request->cb.plain = cb;
+    request->what.batch = batch;
+    return submit_checked(bridge_of(uv), request);
+}
+
+static int submit_named(roost_uv *uv, roost_uv_req *req, enum request_kind kind, struct roost_bytes name,
+                        struct roost_bytes value, const struct roost_write *write, roost_uv_cb cb)
+{
+    struct request *request;
+    int err = request_begin(uv, req, kind, &request);
+    if (err) return err;
+    take_write(request, write);
+    request->cb.plain = cb;
+    request->name = name;
+    request->value = value;
+    return submit_checked(bridge_of(uv), request);
+}
+
+int roost_uv_kv_set(roost_uv *uv, roost_uv_req *req, struct roost_bytes key, struct roost_bytes value,
+                    const struct roost_write *write, roost_uv_cb cb)
+{
+    return submit_named(uv, req, REQUEST_KV_SET, key, value, write, cb);
+}
+
+int roost_uv_kv_delete(roost_uv *uv, roost_uv_req *req, struct roost_bytes key, const struct roost_write *write, roost_uv_cb cb)
+{
+    return submit_named(uv, req, REQUEST_KV_DELETE, key, (struct roost_bytes){NULL, 0}, write, cb);
+}
+
+int roost_uv_stream_append(roost_uv *uv, roost_uv_req *req, struct roost_bytes name, struct roost_bytes entry,
+                           const struct roost_write *write, roost_uv_cb cb)
+{
+    return submit_named(uv, req, REQUEST_STREAM_APPEND, name, entry, write, cb);
+}
+
+int roost_uv_state_publish(roost_uv *uv, roost_uv_req *req, const struct roost_state *state, const struct roost_write *write,
+                           roost_uv_cb cb)
+{
+    struct request *request;
+    int err = request_begin(uv, req, REQUEST_STATE_PUBLISH, &request);
+    if (err) return err;
+    take_write(request, write);
+    request->cb.plain = cb;
+    request->as.state = (struct roost_state)ROOST_STATE_INIT;
+    memcpy(&request->as.state, state, state->size < sizeof *state ? state->size : sizeof *state);
+    request->as.state.size = sizeof *state;
+    return request_queue_work(bridge_of(uv), request);
+}
+
+int roost_uv_settle(roost_uv *uv, roost_uv_req *req, const struct roost_receipt *receipt, uint32_t wait_ms, roost_uv_cb cb)
+{
+    struct request *request;
+    struct roost_receipt asked = *receipt; /* may be this request's own */
+    int err = request_begin(uv, req, REQUEST_SETTLE, &request);
+    if (err) return err;
+    request->cb.plain = cb;
+    request->wait_ms = wait_ms;
+    req->receipt = asked;
+    return request_queue_work(bridge_of(uv), request);
+}
