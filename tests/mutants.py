@@ -55,7 +55,7 @@ MUTANTS = {
         "R5", "src/engine/commit.c", " ||\n                     granted.header.extra != client))", "))",
         [RULES, "only_ones_own_extent_can_be_committed"]),
     "void-not-passed-over": (
-        "R5", "src/engine/rebuild.c", "if (view.header.kind == RST_RECORD_VOID) {", "if (false) {",
+        "R5", "src/store/scan.c", "if (whole && item.record.header.kind == RST_RECORD_VOID &&", "if (false &&",
         [RULES, "what_lies_in_a_void_is_no_record"]),
     "ring-written-over": (
         "R6", "src/engine/frame.c", "    return used < engine->log.size ? engine->log.size - used : 0;",
@@ -95,8 +95,8 @@ MUTANTS = {
         "    (void)engine;\n    return false;", PARITY),
     "linked-before-it-is-whole": (
         "R10", "src/store/log.c",
-        '    int err = fill_new(file, header);\n    if (!err) {\n        err = rst_os->link(file, directory, "state.wal");',
-        '    int err = rst_os->link(file, directory, "state.wal");\n    if (!err) err = fill_new(file, header);\n    if (err) {', EXPLORE),
+        "    int err = fill_new(file, header);\n    if (!err) err = link_log(file, directory);",
+        "    int err = link_log(file, directory);\n    if (!err) err = fill_new(file, header);", EXPLORE),
     "region-of-the-caller": (
         "R10", "src/engine/attach.c", "    identity->uid = stat.uid;", "    identity->uid = rst_os->user_id();",
         [ENVIRONMENT, "Users.test_root_opens_a_users_root"]),

@@ -49,7 +49,7 @@ struct roost_uv {
     void *data;       /* yours */
     uv_loop_t *loop;  /* read only */
     roost_root *root; /* read only */
-    uint64_t reserved[640];
+    uint64_t reserved[320];
 };
 /* Joins root and loop; several bridges may join the same two. The bridge is one more owner of the root (roost_ref): if yours is closed
  * first, the root stays open until the bridge is. ROOST_EFORK, ROOST_ENOMEM, ROOST_EMFILE. */
