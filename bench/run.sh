@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # run.sh: runs Roost and its peers on one workload, one after another, and prints a table of ratios at the end.
 #
-#     bench/run.sh BUILD [CASE...]     BUILD: a build folder (meson setup --buildtype=release); CASE: only these, and notify
+#     bench/run.sh BUILD [CASE...]     BUILD: a build folder (meson setup --buildtype=release); CASE: only these
 #
 # From the environment: BENCH_ROWS (100000) rows; BENCH_DURABLE_ROWS (5000) rows of the durable cases; BENCH_REPEATS (1) times each
 # case is run: the table takes medians; BENCH_DATA and BENCH_WORK folders, by default under BUILD; BENCH_LIMIT_S (300) seconds a
@@ -15,7 +15,7 @@ shift
 rows=${BENCH_ROWS:-100000} durable_rows=${BENCH_DURABLE_ROWS:-5000} repeats=${BENCH_REPEATS:-1} limit_s=${BENCH_LIMIT_S:-300}
 data=${BENCH_DATA:-$build/bench-data-$rows} work=${BENCH_WORK:-$build/bench-work} out=${BENCH_OUT:-$build/bench.jsonl}
 all="append_durable append_durable_4p append_bulk get_hot get_4p search_1term search_and2 search_or3"
-all="$all fresh_self fresh_other attach recover disk state_notify notify"
+all="$all fresh_self fresh_other attach recover disk state_notify notify uv"
 cases=${*:-$all}
 
 say() { printf '%s\n' "$*" >&2; }
@@ -58,6 +58,10 @@ one_case() { # everybody who has the case, one right after the other, so that th
     if [ "$case" = notify ]; then
         local place
         for place in free same_core two_cores; do line roost notify "$build/bench/notify" "$work" 20000 "$place"; done
+        return
+    fi
+    if [ "$case" = uv ]; then
+        line roost uv "$build/bench/uv" "$work"
         return
     fi
     peer roost "$build/bench/roost_bench" "$case"

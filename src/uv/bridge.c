@@ -43,40 +43,44 @@ static void leave(struct bridge *bridge)
 
 /* ---- the loop's turns ---- */
 
-static void plan(struct bridge *bridge);
-
-static void on_timer(uv_timer_t *timer)
-{
-    struct bridge *bridge = timer->data;
-    request_deliver(bridge);
-    request_expire(bridge, uv_hrtime());
-    bridge_next_step(bridge);
-    plan(bridge);
-}
+static void on_timer(uv_timer_t *timer);
 
 /* When the timer is needed next. */
 static void plan(struct bridge *bridge)
 {
     if (bridge->shut) return;
-    if (bridge->finished.first) {
-        uv_timer_start(&bridge->timer, on_timer, 0, 0);
-    } else if (bridge->next_deadline_ns != UINT64_MAX && bridge->write_count) {
-        uint64_t now = uv_hrtime(), rest = bridge->next_deadline_ns > now ? bridge->next_deadline_ns - now : 0;
-        uv_timer_start(&bridge->timer, on_timer, rest / 1000000 + 1, 0);
-    } else {
+    bridge->timer_ns = bridge->write_count ? bridge->next_deadline_ns : UINT64_MAX;
+    if (bridge->timer_ns == UINT64_MAX) {
         uv_timer_stop(&bridge->timer);
+        return;
     }
+    uint64_t now = uv_hrtime(), rest = bridge->timer_ns > now ? bridge->timer_ns - now : 0;
+    uv_timer_start(&bridge->timer, on_timer, rest / 1000000 + 1, 0);
 }
 
-void bridge_soon(struct bridge *bridge) { uv_timer_start(&bridge->timer, on_timer, 0, 0); }
+static void on_timer(uv_timer_t *timer)
+{
+    struct bridge *bridge = timer->data;
+    request_expire(bridge, uv_hrtime());
+    plan(bridge);
+}
+
+/* Not a timer of 0 ms: one that its own callback starts again may come again before the loop has looked at anything else. */
+static void on_soon(uv_idle_t *soon)
+{
+    struct bridge *bridge = soon->data;
+    request_deliver(bridge);
+    if (!bridge->finished.first) uv_idle_stop(soon);
+    bridge_next_step(bridge);
+}
+
+void bridge_soon(struct bridge *bridge) { uv_idle_start(&bridge->soon, on_soon); }
 
 void bridge_count(struct bridge *bridge, int change)
 {
     bridge->write_count += (uint64_t)(int64_t)change;
-    if (bridge->write_count == 1 && change > 0) {
-        uv_ref((uv_handle_t *)&bridge->poll);
-        if (!uv_is_active((uv_handle_t *)&bridge->timer)) plan(bridge);
-    }
+    if (bridge->write_count == 1 && change > 0) uv_ref((uv_handle_t *)&bridge->poll);
+    if (change > 0 && bridge->next_deadline_ns < bridge->timer_ns) plan(bridge);
     if (!bridge->write_count) {
         uv_unref((uv_handle_t *)&bridge->poll);
         bridge->next_deadline_ns = UINT64_MAX;
@@ -124,7 +128,7 @@ int roost_uv_init(uv_loop_t *loop, roost_uv *uv, roost_root *root)
     uv->root = root;
     memset(bridge, 0, sizeof *bridge);
     bridge->uv = uv;
-    bridge->next_deadline_ns = UINT64_MAX;
+    bridge->next_deadline_ns = bridge->timer_ns = UINT64_MAX;
     int err = enter(bridge);
     if (err) return err;
     err = roost_poll_fd(root, &file);
@@ -139,8 +143,10 @@ int roost_uv_init(uv_loop_t *loop, roost_uv *uv, roost_root *root)
     }
     uv_timer_init(loop, &bridge->timer);
     uv_unref((uv_handle_t *)&bridge->timer);
-    bridge->timer.data = bridge->poll.data = bridge;
-    bridge->handle_count = bridge->observes ? 1 : 2;
+    uv_idle_init(loop, &bridge->soon);
+    uv_unref((uv_handle_t *)&bridge->soon); /* writes that are FINISHED keep the loop alive by themselves */
+    bridge->timer.data = bridge->soon.data = bridge->poll.data = bridge;
+    bridge->handle_count = bridge->observes ? 2 : 3;
     if (!bridge->observes) {
         uv_poll_start(&bridge->poll, UV_READABLE, on_readable);
         uv_unref((uv_handle_t *)&bridge->poll);
@@ -184,6 +190,7 @@ void bridge_next_step(struct bridge *bridge)
     if (bridge->write_count || bridge->pool.first || bridge->watches) return;
     bridge->shut = true;
     uv_close((uv_handle_t *)&bridge->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&bridge->soon, on_handle_closed);
     if (!bridge->observes) uv_close((uv_handle_t *)&bridge->poll, on_handle_closed);
 }
 
@@ -195,7 +202,7 @@ void roost_uv_close(roost_uv *uv, roost_uv_close_cb cb)
     bridge->close_cb = cb;
     for (struct watch *watch = bridge->watches; watch; watch = watch->next)
         if (!watch->closing) roost_uv_watch_close(watch->uv, NULL);
-    uv_ref((uv_handle_t *)&bridge->timer); /* the loop lives until this is done */
+    uv_ref((uv_handle_t *)&bridge->soon); /* the loop lives until this is done */
     bridge_soon(bridge);
 }
 

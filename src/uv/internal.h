@@ -76,7 +76,8 @@ struct bridge {
     struct bridge *next; /* all bridges of the process */
     uint64_t serial;     /* in what roost_submit is given, so that a completion meant for a bridge that is gone is nobody's */
     uv_poll_t poll;      /* completions; keeps the loop alive while writes are under way */
-    uv_timer_t timer;    /* time-outs, FINISHED requests, closing; does not keep it alive */
+    uv_timer_t timer;    /* time-outs; does not keep it alive */
+    uv_idle_t soon;      /* FINISHED requests, closing: a part at each turn of the loop; keeps it alive while closing */
     roost_batch *batch;  /* to encode one write after the other */
     struct request_list queued, pool, finished;
     struct request *slots[SLOT_COUNT]; /* in the lane; NULL and busy: timed out, and not answered yet */
@@ -84,6 +85,7 @@ struct bridge {
     uint32_t busy_count;
     uint64_t write_count;      /* QUEUED, LANE, FINISHED */
     uint64_t next_deadline_ns; /* none of the writes times out earlier */
+    uint64_t timer_ns;         /* when the timer comes; UINT64_MAX: it is not running */
     struct watch *watches;
     uint32_t handle_count; /* of libuv's, still open */
     bool observes, closing, draining, shut;
@@ -110,7 +112,7 @@ static inline struct request *request_of(const roost_uv_req *req) { return (stru
 static inline struct watch *watch_of(const roost_uv_watch *uv) { return (struct watch *)(void *)(uintptr_t)uv->reserved; }
 
 /* ---- bridge.c ---- */
-/* Lets the timer come at once: something is FINISHED, or closing goes on. */
+/* From the loop's next turn on: something is FINISHED, or closing begins. */
 void bridge_soon(struct bridge *bridge);
 /* A write more, or less, is under way. */
 void bridge_count(struct bridge *bridge, int change);

@@ -544,6 +544,85 @@ static void a_stopped_writer_means_time_outs(void)
     mp_check_root();
 }
 
+static int64_t began_ns;
+static void expect_late_soon(roost_uv_req *req, int status)
+{
+    (void)req;
+    CHECK(status == ROOST_ETIMEDOUT && mp_now_ns() - began_ns < INT64_C(4000000000));
+    uv_stop(&loop);
+    answers++;
+}
+
+static void each_times_out_in_its_own_time(void)
+{
+    ready = mp_pipe();
+    holder = mp_start(hold, NULL);
+    mp_await(ready, 'h');
+    mp_stop(holder);
+    roost_root *root = begin();
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    struct roost_write patient = ROOST_WRITE_INIT, quick = ROOST_WRITE_INIT;
+    patient.wait_ms = 20000;
+    quick.wait_ms = 100;
+    stopped = done = answers = 0;
+    memory.text = roost_text("late or not");
+    for (int i = 0; i < 200; i++) GIVES(0, roost_uv_append(&bridge, &many[i], &memory, &patient, count_end));
+    began_ns = mp_now_ns();
+    GIVES(0, roost_uv_append(&bridge, &many[200], &memory, &quick, expect_late_soon));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    CHECK(answers == 1 && done == 0 && stopped == 0);
+    CHECK(kill(holder, SIGCONT) == 0);
+    CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);
+    CHECK(done == 200);
+    mp_kill(holder);
+    end(root);
+}
+
+static bool enough;
+static void again(roost_uv_req *req, int status)
+{
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    CHECK(status == ROOST_ECANCELED);
+    answers++;
+    if (enough) return;
+    memory.text = roost_text("never written");
+    GIVES(0, roost_uv_append(&bridge, req, &memory, NULL, again));
+    GIVES(0, roost_uv_cancel(req));
+}
+static void on_enough(uv_timer_t *timer)
+{
+    enough = true;
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
+/* A callback whose next request ends at once too: the rest of the loop has its turn all the same. */
+static void what_ends_at_once_starves_nobody(void)
+{
+    ready = mp_pipe();
+    holder = mp_start(hold, NULL);
+    mp_await(ready, 'h');
+    mp_stop(holder);
+    roost_root *root = begin();
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    struct roost_write patient = ROOST_WRITE_INIT;
+    uv_timer_t timer;
+    patient.wait_ms = 20000;
+    stopped = done = answers = 0;
+    enough = false;
+    memory.text = roost_text("fills the lane");
+    for (int i = 0; i < 200; i++) GIVES(0, roost_uv_append(&bridge, &many[i], &memory, &patient, count_end));
+    CHECK(uv_timer_init(&loop, &timer) == 0 && uv_timer_start(&timer, on_enough, 20, 0) == 0);
+    GIVES(0, roost_uv_append(&bridge, &many[200], &memory, NULL, again));
+    GIVES(0, roost_uv_cancel(&many[200]));
+    while (!enough) uv_run(&loop, UV_RUN_ONCE);
+    CHECK(answers > 1);
+    CHECK(kill(holder, SIGCONT) == 0);
+    CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);
+    CHECK(done == 200 && stopped == 0);
+    mp_kill(holder);
+    end(root);
+}
+
 static void a_lost_region_loses_no_request(void)
 {
     char region[256];
@@ -625,6 +704,8 @@ int main(int argc, char **argv)
         {"an_observers_watch_tells_everything", an_observers_watch_tells_everything},
         {"the_writer_dies_while_requests_fly", the_writer_dies_while_requests_fly},
         {"a_stopped_writer_means_time_outs", a_stopped_writer_means_time_outs},
+        {"each_times_out_in_its_own_time", each_times_out_in_its_own_time},
+        {"what_ends_at_once_starves_nobody", what_ends_at_once_starves_nobody},
         {"a_lost_region_loses_no_request", a_lost_region_loses_no_request},
         {"a_fork_after_open", a_fork_after_open},
     };
