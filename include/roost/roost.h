@@ -305,7 +305,9 @@ struct roost_completion {
     }
 /* Never blocks. ROOST_EAGAIN: too many in flight, or the shared memory was lost and is being replaced: try again later. ROOST_E2BIG: a
  * text, value or entry in the batch is larger than 64 KiB (less in a batch of many, or in a root with a small log): roost_batch_commit
- * takes it. After 0 exactly one completion with `user` comes from roost_poll. */
+ * takes it. After 0 exactly one completion with `user` comes from roost_poll.
+ * ROOST_ECANCELED in it, though nobody cancelled: the shared memory was replaced before the write was taken up, it was not applied; submit
+ * it again. */
 ROOST_API ROOST_MUST int roost_submit(roost_root *root, const roost_batch *batch, const struct roost_write *write, void *user,
                                       struct roost_receipt *ret_receipt);
 /* Waits at most wait_ms (0: not at all) for completions of this handle's submissions and gives at most `count` of them, in

@@ -8,7 +8,8 @@
  *   - Structs are the caller's: a request until its callback begins, a bridge or watch until its close callback. They need no
  *     initialisation but `data`, which is the caller's and never touched. Bytes, structs and batches that a request points to stay
  *     as they are until its callback.
- *   - A call that returns an error (negative; roost_error_detail() says why) has done nothing, and no callback comes. After 0 exactly one
+ *   - A call that returns an error (negative; roost_error_detail() says why, where it is not this header's own: ROOST_ECANCELED, the bridge
+ *     is closing, ROOST_EBUSY, an empty batch) has done nothing, and no callback comes. After 0 exactly one
  *     callback comes, with 0 or a negative error as status: one of roost.h's, of which those that POSIX has are libuv's too (UV_ECANCELED
  *     is ROOST_ECANCELED). The request's `detail` says it in words.
  *   - Requests and watches keep the loop alive.
@@ -51,8 +52,9 @@ struct roost_uv {
     roost_root *root; /* read only */
     uint64_t reserved[320];
 };
-/* Joins root and loop; several bridges may join the same two. The bridge is one more owner of the root (roost_ref): if yours is closed
- * first, the root stays open until the bridge is. ROOST_EFORK, ROOST_ENOMEM, ROOST_EMFILE. */
+/* Joins root and loop, one bridge a handle: for another one open the root once more (ROOST_EBUSY: there is one, or it has not called its
+ * close callback yet). The bridge is one more owner of the root (roost_ref): if yours is closed first, the root stays open until
+ * the bridge is. ROOST_EFORK, ROOST_ENOMEM, ROOST_EMFILE. */
 ROOST_API ROOST_MUST int roost_uv_init(uv_loop_t *loop, roost_uv *bridge, roost_root *root);
 /* Ends it: closes its watches; requests that can still be stopped get ROOST_ECANCELED, what is under way its result, all from the loop;
  * then cb (may be NULL) as the last, when nothing of the bridge is used any more. What was cancelled has done nothing. The root

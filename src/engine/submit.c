@@ -57,6 +57,44 @@ static int help_or_wait(struct rst_engine *engine, struct rst_futex_wait complet
     return rst_region_current(region) && rst_engine_named(engine) ? 0 : rst_engine_look_around(engine);
 }
 
+/* Takes a flight's answer out of the lane, if it is there, and keeps it until roost_poll asks. Under lane_lock. */
+static bool land(struct rst_engine *engine, struct rst_flight *flight)
+{
+    struct rst_lane_answer answer;
+    if (!flight->used || flight->settled || flight->receipt.client != engine->client) return false;
+    int found = rst_lane_answered(&engine->lane, flight->receipt.sequence, &answer);
+    if (!found) return false;
+    if (found < 0) answer = (struct rst_lane_answer){.result = ROOST_EUNKNOWN};
+    flight->result = answer.result;
+    flight->failed_index = answer.failed_index;
+    flight->actual = answer.actual;
+    flight->receipt.lsn = answer.lsn;
+    flight->receipt.id = answer.id;
+    flight->settled = true;
+    if (found == 1) rst_lane_release(&engine->lane, flight->receipt.sequence);
+    return true;
+}
+
+/* Makes room in the lane: what nobody wants to hear any more, and what nobody has polled yet. Under lane_lock. */
+static bool make_room(struct rst_engine *engine)
+{
+    bool any = rst_lane_reap(&engine->lane);
+    for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX; i++) any |= land(engine, &engine->flights[i]);
+    return any;
+}
+
+/* The flight that landed and was not polled yet. Under lane_lock. */
+static const struct rst_flight *landed_flight(const struct rst_engine *engine, const struct roost_receipt *receipt)
+{
+    for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX; i++) {
+        const struct rst_flight *flight = &engine->flights[i];
+        if (flight->used && flight->settled && flight->receipt.client == receipt->client &&
+            flight->receipt.sequence == receipt->sequence)
+            return flight;
+    }
+    return NULL;
+}
+
 static bool in_flight(const struct rst_engine *engine, uint64_t sequence)
 {
     for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX; i++)
@@ -80,6 +118,13 @@ static int take_answer(struct rst_engine *engine, const struct roost_receipt *re
 {
     struct rst_lane_answer answer;
     pthread_mutex_lock(&engine->lane_lock);
+    const struct rst_flight *flight = landed_flight(engine, receipt);
+    if (flight) {
+        *ret_outcome =
+            (struct rst_outcome){flight->result, flight->failed_index, flight->receipt.lsn, flight->receipt.id, flight->actual};
+        pthread_mutex_unlock(&engine->lane_lock);
+        return 1;
+    }
     int found = receipt->client == engine->client ? rst_lane_answered(&engine->lane, receipt->sequence, &answer) : ROOST_ENOENT;
     if (found == 1) {
         copy_answer(&answer, results, result_count, ret_outcome);
@@ -198,8 +243,7 @@ static int submit_and_wait(struct rst_engine *engine, const struct rst_buffer *s
         pthread_mutex_lock(&engine->lane_lock);
         struct rst_futex_wait completed = completions(engine);
         int err = sequence ? 0 : rst_lane_submit(&engine->lane, submission, result_count, &sequence);
-        if (err == ROOST_EAGAIN && rst_lane_reap(&engine->lane))
-            err = rst_lane_submit(&engine->lane, submission, result_count, &sequence);
+        if (err == ROOST_EAGAIN && make_room(engine)) err = rst_lane_submit(&engine->lane, submission, result_count, &sequence);
         if (!err && !receipt->sequence) *receipt = (struct roost_receipt){engine->client, sequence, 0, 0};
         bool replaced = !err && receipt->client != engine->client;
         pthread_mutex_unlock(&engine->lane_lock);
@@ -345,13 +389,21 @@ int rst_submit_start(struct rst_engine *engine, const struct rst_buffer *submiss
     if (!rst_slot_stays(engine)) return no_lane(engine);
     pthread_mutex_lock(&engine->lane_lock);
     struct rst_flight *flight = NULL;
-    for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX && !flight; i++)
-        if (!engine->flights[i].used) flight = &engine->flights[i];
+    bool stranded = false; /* in the lane of a region that is gone: until the caller knows, nothing may overtake it */
+    for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX; i++) {
+        if (engine->flights[i].used)
+            stranded |= engine->flights[i].receipt.client != engine->client;
+        else if (!flight)
+            flight = &engine->flights[i];
+    }
     uint64_t sequence = 0;
-    int err = flight ? rst_lane_submit(&engine->lane, submission, 0, &sequence) : ROOST_EAGAIN;
+    int err = flight && !stranded ? rst_lane_submit(&engine->lane, submission, 0, &sequence) : ROOST_EAGAIN;
+    if (err == ROOST_EAGAIN && flight && !stranded && make_room(engine))
+        err = rst_lane_submit(&engine->lane, submission, 0, &sequence);
     *ret_receipt = (struct roost_receipt){engine->client, sequence, 0, 0};
     if (!err) *flight = (struct rst_flight){.receipt = *ret_receipt, .order = ++engine->flight_order, .user = user, .used = true};
     pthread_mutex_unlock(&engine->lane_lock);
+    if (stranded) return rst_fail(err, "the root's shared memory was lost while submissions were in flight; poll them first");
     if (err)
         return err == ROOST_EAGAIN ? rst_fail(err, "%u submissions are in flight; poll some first", ROOST_SUBMIT_COUNT_MAX) : err;
     rst_region_ring(&rst_engine_region(engine)->header->doorbell.word);
@@ -366,19 +418,8 @@ static int next_landed(struct rst_engine *engine, struct roost_completion *ret_c
     for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX; i++)
         if (engine->flights[i].used && (!oldest || engine->flights[i].order < oldest->order)) oldest = &engine->flights[i];
     if (!oldest) return ROOST_ENOENT;
-    if (!oldest->settled) {
-        struct rst_lane_answer answer;
-        if (oldest->receipt.client != engine->client) return 0; /* rst_submissions_carry is about to settle it */
-        int found = rst_lane_answered(&engine->lane, oldest->receipt.sequence, &answer);
-        if (!found) return 0;
-        if (found < 0) answer = (struct rst_lane_answer){.result = ROOST_EUNKNOWN};
-        oldest->result = answer.result;
-        oldest->failed_index = answer.failed_index;
-        oldest->actual = answer.actual;
-        oldest->receipt.lsn = answer.lsn;
-        oldest->receipt.id = answer.id;
-        if (found == 1) rst_lane_release(&engine->lane, oldest->receipt.sequence);
-    }
+    land(engine, oldest);
+    if (!oldest->settled) return 0; /* or its lane is gone: rst_submissions_carry is about to settle it */
     struct roost_completion landed = {.result = oldest->result,
                                       .failed_index = oldest->failed_index,
                                       .user = oldest->user,

@@ -285,18 +285,15 @@ void rst_lane_wake(const struct rst_region *region, uint32_t slot)
     rst_region_ring(&rst_lane_of(region, slot)->completed.word);
 }
 
+/* Exactly what rst_lane_take would find or pass. An entry that is answered and not consumed counts: whoever answered it, if he lives, is
+ * about to raise `consumed`, and must not do that to the next client's lane (R13). */
 bool rst_lane_waiting(const struct rst_region *region, uint32_t slot)
 {
     if (!rst_load_u32(&region->participants[slot].lane_allocated)) return false;
     struct rst_lane *lane = rst_lane_of(region, slot);
-    uint64_t consumed = rst_load_seq_u64(&lane->consumed), submitted = rst_load_seq_u64(&lane->submitted);
-    for (uint64_t sequence = consumed + 1; sequence <= submitted && sequence <= consumed + RST_LANE_ENTRY_COUNT; sequence++) {
-        uint64_t word = rst_load_u64(&entry_of(lane, sequence)->word);
-        enum rst_lane_state state = word & 7;
-        if (word >> 3 != sequence) return false; /* rst_lane_take goes no further either */
-        if (state == RST_LANE_SUBMITTED || state == RST_LANE_TAKEN || state == RST_LANE_CANCELLED) return true;
-    }
-    return false;
+    (void)rst_load_seq_u64(&lane->submitted); /* R16: what was stored before it is seen from here on */
+    uint64_t next = rst_load_seq_u64(&lane->consumed) + 1;
+    return rst_load_u64(&entry_of(lane, next)->word) >> 3 == next;
 }
 
 bool rst_lanes_waiting(const struct rst_region *region)

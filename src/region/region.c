@@ -103,16 +103,17 @@ static struct shared_map {
     uint64_t device, inode, size;
     void *base;
     unsigned count;
+    bool read_only; /* an observer was first, and its descriptor gives no more */
 } shared_maps[64];
 static int32_t shared_process; /* a fork's child has the table, but not the mappings */
 
 static int map_region(int file, uint64_t size, bool writable, void **ret_base)
 {
-    (void)writable; /* one mapping serves both */
     struct rst_stat stat;
     int err = rst_os->stat(file, &stat);
     if (err) return err;
     struct shared_map *free_map = NULL;
+    bool found = false;
     err = -ENOMEM;
     pthread_mutex_lock(&shared_lock); /* tidy-allow: as above */
     if (shared_process != rst_os->process_id()) memset(shared_maps, 0, sizeof shared_maps);
@@ -121,12 +122,19 @@ static int map_region(int file, uint64_t size, bool writable, void **ret_base)
         struct shared_map *map = &shared_maps[i];
         if (!map->count && !free_map) free_map = map;
         if (!map->count || map->device != stat.device || map->inode != stat.inode || map->size != size) continue;
+        if (map->read_only && writable) continue;
         map->count++;
         *ret_base = map->base;
+        found = true;
         err = 0;
     }
-    if (err && free_map && !(err = rst_os->map(file, 0, size, RST_MAP_WRITE, ret_base)))
-        *free_map = (struct shared_map){stat.device, stat.inode, size, *ret_base, 1};
+    bool read_only = false;
+    if (err && free_map) err = rst_os->map(file, 0, size, RST_MAP_WRITE, ret_base);
+    if (err == -EACCES && !writable) {
+        read_only = true;
+        err = rst_os->map(file, 0, size, RST_MAP_READ, ret_base);
+    }
+    if (!err && free_map && !found) *free_map = (struct shared_map){stat.device, stat.inode, size, *ret_base, 1, read_only};
     pthread_mutex_unlock(&shared_lock); /* tidy-allow: as above */
     return err;
 }
@@ -361,11 +369,15 @@ int rst_region_open(int root_directory, const struct rst_region_identity *identi
     if (!err && writable && header.moved.word) err = ROOST_ENOENT;
     if (!err && stat.size < header.states_offset) err = ROOST_ENOENT;
     void *base = NULL;
-    if (!err) err = map_region(region.file, header.total_size, writable, &base);
-    if (err) {
-        rst_os->close(region.file);
-        return err;
+    int map_err = err ? 0 : map_region(region.file, header.total_size, writable, &base);
+    if (err || map_err) rst_os->close(region.file);
+    if (map_err) {
+        char path[RST_REGION_NAME_SIZE + 16];
+        object_path(identity, path);
+        return rst_fail(map_err, "mapping the region, %s, %llu bytes: %s", path, (unsigned long long)header.total_size,
+                        strerror(-map_err));
     }
+    if (err) return err;
     region.base = base;
     region.size = header.total_size;
     set_places(&region, &header);

@@ -40,8 +40,10 @@ struct request {
     struct request *next, *previous; /* in the list of its place; not in the lane */
     uint16_t kind, place;
     bool stopped; /* by roost_uv_cancel */
+    bool alone;   /* on the pool for want of a lane: the others wait behind it */
     int status;
     uint64_t deadline_ns; /* uv_hrtime */
+    uint64_t order;       /* of the calls */
     uint32_t slot;        /* in the lane */
     uint32_t wait_ms;     /* SETTLE */
     struct roost_write write;
@@ -84,11 +86,13 @@ struct bridge {
     bool busy[SLOT_COUNT];
     uint32_t busy_count;
     uint64_t write_count;      /* QUEUED, LANE, FINISHED */
+    uint64_t order;            /* of the last write */
     uint64_t next_deadline_ns; /* none of the writes times out earlier */
     uint64_t timer_ns;         /* when the timer comes; UINT64_MAX: it is not running */
     struct watch *watches;
     uint32_t handle_count; /* of libuv's, still open */
     bool observes, closing, draining, shut;
+    bool alone; /* a request of which that is true is on the pool */
     roost_uv_close_cb close_cb;
     uv_work_t detach;
 };

@@ -24,15 +24,22 @@ void list_add(struct request_list *list, struct request *request)
     list->last = request;
 }
 
-static void list_add_first(struct request_list *list, struct request *request)
+/* Before those of later calls. Near the front, as those that come back to the queue are older than what waits there. */
+static void list_add_back(struct request_list *list, struct request *request)
 {
-    request->previous = NULL;
-    request->next = list->first;
-    if (list->first)
-        list->first->previous = request;
+    struct request *next = list->first;
+    while (next && next->order < request->order) next = next->next;
+    if (!next) {
+        list_add(list, request);
+        return;
+    }
+    request->next = next;
+    request->previous = next->previous;
+    if (next->previous)
+        next->previous->next = request;
     else
-        list->last = request;
-    list->first = request;
+        list->first = request;
+    next->previous = request;
 }
 
 void list_remove(struct request_list *list, struct request *request)
@@ -147,6 +154,12 @@ static void after_pool(uv_work_t *work, int status)
     list_remove(&bridge->pool, request);
     request->place = PLACE_NOWHERE;
     if (status == UV_ECANCELED) request->status = ROOST_ECANCELED;
+    /* Without time for more than one try the blocking way gives the lane's own error: never handed over, in uv.h's words. */
+    if (request->status == ROOST_EAGAIN && request->kind < REQUEST_GET) request->status = ROOST_ETIMEDOUT;
+    if (request->alone) {
+        bridge->alone = false;
+        request_pump(bridge);
+    }
     give(bridge, request);
     if (bridge->closing) bridge_next_step(bridge);
 }
@@ -167,6 +180,7 @@ static void move_to_pool(struct bridge *bridge, struct request *request)
     bridge_count(bridge, -1);
     int err = request_queue_work(bridge, request);
     if (!err) return;
+    if (request->alone) request->alone = bridge->alone = false;
     bridge_count(bridge, 1);
     finish_soon(bridge, request, err);
 }
@@ -183,7 +197,7 @@ static int hand_over(struct bridge *bridge, struct request *request, const roost
 {
     uint32_t slot = 0;
     while (slot < SLOT_COUNT && bridge->busy[slot]) slot++;
-    if (slot == SLOT_COUNT) return ROOST_EAGAIN;
+    if (slot == SLOT_COUNT || bridge->alone) return ROOST_EAGAIN;
     int err = roost_submit(bridge->uv->root, batch, &request->write, user_of(bridge, slot), &request->req->receipt);
     if (err == ROOST_EAGAIN && bridge->busy_count) return err;
     if (!err) {
@@ -193,7 +207,9 @@ static int hand_over(struct bridge *bridge, struct request *request, const roost
         request->slot = slot;
         request->place = PLACE_LANE;
     } else if (err == ROOST_E2BIG || err == ROOST_EAGAIN) {
-        move_to_pool(bridge, request); /* too large; or no lane at all: the blocking way finds one */
+        /* Too large; or no lane, or one full of what a bridge before this one left: the blocking way finds room, in order. */
+        request->alone = bridge->alone = err == ROOST_EAGAIN;
+        move_to_pool(bridge, request);
     } else {
         say(request, roost_error_detail());
         finish_soon(bridge, request, err);
@@ -203,8 +219,8 @@ static int hand_over(struct bridge *bridge, struct request *request, const roost
 
 void request_submit(struct bridge *bridge, struct request *request)
 {
-    uint64_t wait_ms = request->write.wait_ms ? request->write.wait_ms : 5000;
-    request->deadline_ns = uv_hrtime() + wait_ms * 1000000;
+    request->deadline_ns = uv_hrtime() + (uint64_t)request->write.wait_ms * 1000000;
+    request->order = ++bridge->order;
     if (bridge->next_deadline_ns > request->deadline_ns) bridge->next_deadline_ns = request->deadline_ns;
     bridge_count(bridge, 1);
     const roost_batch *batch = request->kind == REQUEST_COMMIT ? request->what.batch : bridge->batch;
@@ -226,7 +242,7 @@ void request_pump(struct bridge *bridge)
             finish_soon(bridge, request, err);
         } else if (hand_over(bridge, request, batch)) {
             request->place = PLACE_QUEUED;
-            list_add_first(&bridge->queued, request);
+            list_add_back(&bridge->queued, request);
             return;
         }
     }
@@ -245,7 +261,8 @@ void request_landed(struct bridge *bridge, const struct roost_completion *comple
     if (completion->result == ROOST_ECANCELED && !request->stopped && !bridge->closing) {
         /* The shared memory was replaced before it was taken up: it was not applied and never will be. */
         request->place = PLACE_QUEUED;
-        list_add_first(&bridge->queued, request);
+        request->req->receipt = (struct roost_receipt){0, 0, 0, 0};
+        list_add_back(&bridge->queued, request);
         return;
     }
     request->req->receipt = completion->receipt;
@@ -282,6 +299,10 @@ void request_expire(struct bridge *bridge, uint64_t now_ns)
             continue;
         }
         bridge->slots[slot] = NULL;
+        if (request->stopped) { /* as promised, though the lane has not said so yet */
+            finish_soon(bridge, request, ROOST_ECANCELED);
+            continue;
+        }
         say(request, "the write was handed over but not answered in time: the process that holds the writer's role is stopped or "
                      "busy; the receipt tells later what became of it");
         finish_soon(bridge, request, ROOST_ETIMEDOUT);

@@ -60,9 +60,9 @@ static void on_closed(uv_handle_t *handle)
 void roost_uv_watch_close(roost_uv_watch *uv_watch, roost_uv_watch_close_cb cb)
 {
     struct watch *watch = watch_of(uv_watch);
+    if (cb) watch->close_cb = cb; /* also of one that its bridge is closing */
     if (watch->closing) return;
     watch->closing = true;
-    watch->close_cb = cb;
     uv_close((uv_handle_t *)&watch->poll, on_closed);
 }
 

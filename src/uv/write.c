@@ -2,11 +2,14 @@
  * uv/write.c: writing requests (layer 9). What can go without waiting is checked and encoded by the loop, the rest runs on the pool. */
 #include "uv/internal.h"
 
+enum { WAIT_MS = 5000 }; /* as uv.h says */
+
 static void take_write(struct request *request, const struct roost_write *given)
 {
     request->write = (struct roost_write)ROOST_WRITE_INIT;
     if (given) memcpy(&request->write, given, given->size < sizeof request->write ? given->size : sizeof request->write);
     request->write.size = sizeof request->write;
+    if (!request->write.wait_ms) request->write.wait_ms = WAIT_MS;
 }
 
 int write_encode(struct bridge *bridge, const struct request *request, const roost_batch **ret_batch)

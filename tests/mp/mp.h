@@ -48,6 +48,15 @@
 #define MP_LEAVE _exit
 #endif
 
+/* ThreadSanitizer does not let the child of a process with threads start any. */
+#ifdef __SANITIZE_THREAD__
+#define MP_NO_THREADS_AFTER_FORK
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MP_NO_THREADS_AFTER_FORK
+#endif
+#endif
+
 static const char *mp_test = "";
 static char mp_folder[64], mp_root[128];
 static uint32_t mp_kind = ROOST_REGION_SHM;

@@ -248,6 +248,7 @@ static void descriptors_come_and_go(void)
     mp_close(root);
 }
 
+#ifndef MP_NO_THREADS_AFTER_FORK
 /* A fork's child has neither the thread nor the handles; it opens its own. */
 static void a_fork_on_a_loop(void)
 {
@@ -290,6 +291,7 @@ static void a_fork_on_a_loop(void)
     roost_watch_close(watch);
     mp_close(root);
 }
+#endif
 
 int main(int argc, char **argv)
 {
@@ -300,7 +302,9 @@ int main(int argc, char **argv)
         {"submissions_land_on_a_loop", submissions_land_on_a_loop},
         {"submissions_land_though_the_writer_dies", submissions_land_though_the_writer_dies},
         {"descriptors_come_and_go", descriptors_come_and_go},
+#ifndef MP_NO_THREADS_AFTER_FORK
         {"a_fork_on_a_loop", a_fork_on_a_loop},
+#endif
     };
     return mp_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * torture/torture.c: kills processes at random and checks every promise.
  *
- *     torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers 4] [--readers 2] [--stop] [--fork] [--large]
- *             [--every MS] [--keep] [--root FOLDER]
+ *     torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers 4] [--readers 2] [--loop N] [--stop] [--fork]
+ *             [--large] [--every MS] [--keep] [--root FOLDER]
  *
  * The parent is the oracle and never opens the root. Each child has a pipe to it: a writer says what it is about to do (intent) and
  * what came of it (ack) in records that arrive even when it is killed. Every operation has a tag, and every text, value and entry is
  * made from its tag alone, so what is found later is either right to the byte or wrong. At the end a fresh process reads everything
- * and compares; the counters are printed as it goes. --large: texts above 64 KiB too. --every: kills come every tenth of it to all of
- * it, in ms; default 50. --stop: the role's holder is also stopped for a while. --fork: writers make children that outlive them. One
+ * and compares; the counters are printed as it goes. --loop: the first N writers work through libuv alone (loop.c). --large: texts
+ * above 64 KiB too. --every: kills come every tenth of it to all of it, in ms; default 50. --stop: the role's holder is also stopped
+ * for a while. --fork: writers make children that outlive them. One
  * seed, one plan of operations; when each process runs is the kernel's. */
 #include <dirent.h>
 #include <errno.h>
@@ -26,38 +27,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <roost/roost.h>
+#include "torture/torture.h"
 
 enum {
-    CHILD_MAX = 32,
-    TAG_BITS = 20,
-    KEY_COUNT = 8,
     IN_FLIGHT_MAX = 6,
     HANG_SECONDS = 20, /* nobody acknowledged anything for so long although nobody was stopped: a hang */
-    TEXT_MAX = 200 << 10,
 };
-enum op_kind { OP_APPEND = 1, OP_SET, OP_DELETE, OP_STREAM, OP_BATCH, OP_FORGET, OP_COUNT, OP_STATE };
-enum op_status { ST_NONE, ST_INTENDED, ST_ACKED, ST_REFUSED };
-enum note_kind {
-    NOTE_OPEN = 1,
-    NOTE_INTENT,
-    NOTE_ACK,
-    NOTE_REFUSED,
-    NOTE_WRONG,
-    NOTE_PROBED,
-    NOTE_LOOKED,
-    NOTE_MAPPED,
-    NOTE_SETTLED
-};
-
-struct note {
-    uint32_t kind, child;
-    uint32_t tag, op;
-    int32_t result;
-    uint32_t size; /* of the text that follows */
-    uint64_t id, lsn, target;
-    int64_t time_ns;
-};
+enum op_status { ST_NONE, ST_INTENDED, ST_ACKED, ST_REFUSED, ST_CANCELED };
 struct op {
     uint8_t kind, status;
     uint8_t seen_memory, seen_stream;
@@ -81,20 +57,8 @@ struct child {
     size_t buffered;
     bool probing;
 };
-struct shared { /* between parent and children; not the store's */
-    uint32_t stop;
-    int32_t holder; /* the process that roost_stats names as the writer, looked up all the time by one reader */
-    uint32_t stats_ready;
-};
-
-static struct options {
-    int seconds, kills, writers, readers, every;
-    uint64_t seed;
-    uint32_t region;
-    bool stop, fork, large, keep;
-    char root[256];
-} opt = {.seconds = 20, .writers = 4, .readers = 2, .every = 50, .region = ROOST_REGION_SHM};
-static struct shared *shared;
+struct options opt = {.seconds = 20, .writers = 4, .readers = 2, .every = 50, .region = ROOST_REGION_SHM};
+struct shared *shared;
 static struct child children[CHILD_MAX];
 static size_t child_count;
 static struct life *lives;
@@ -102,14 +66,14 @@ static uint32_t life_count, life_room;
 static uint64_t counter_acked, counter_intended;
 static uint64_t state_acked[CHILD_MAX];
 static uint64_t count_kills, count_stops, count_acks, count_lost, count_doubled, count_phantoms, count_wrong, count_probes,
-    count_looks, count_settled;
+    count_looks, count_settled, count_canceled, count_unknown;
 static int64_t *takeovers;
 static size_t takeover_count, takeover_room;
 static char region_name[64];
 static int64_t kill_ns, last_ack_ns;
 static pid_t killed_pid;
 
-static int64_t now_ns(void)
+int64_t now_ns(void)
 {
     struct timespec at;
     clock_gettime(CLOCK_MONOTONIC, &at);
@@ -123,11 +87,11 @@ static uint64_t mix(uint64_t *state)
     z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
     return z ^ z >> 31;
 }
-static uint64_t below(uint64_t *state, uint64_t n) { return mix(state) % n; }
+uint64_t below(uint64_t *state, uint64_t n) { return mix(state) % n; }
 
 /* ---- what an operation writes, from its tag alone ---- */
 
-static size_t text_of(uint32_t tag, char *text)
+size_t text_of(uint32_t tag, char *text)
 {
     static const char *words[] = {"nest", "egg",   "wing", "flock", "branch",    "feather",
                                   "worm", "storm", "song", "dawn",  "migration", "shelter"};
@@ -142,7 +106,7 @@ static size_t text_of(uint32_t tag, char *text)
     return at;
 }
 
-static size_t entry_of(uint32_t tag, char *text)
+size_t entry_of(uint32_t tag, char *text)
 {
     uint64_t state = tag * UINT64_C(0x9e3779b97f4a7c15) + opt.seed;
     size_t at = (size_t)sprintf(text, "e%08x ", tag), size = at + below(&state, 200);
@@ -160,15 +124,15 @@ static bool tag_in(const void *data, size_t size, char letter, uint32_t *ret_tag
     return end == head + 8;
 }
 
-static void key_name(uint32_t life, uint32_t slot, char *name) { sprintf(name, "k/%06u/%02u", life, slot); }
-static uint32_t key_slot(uint32_t tag) { return tag % KEY_COUNT; }
+void key_name(uint32_t life, uint32_t slot, char *name) { sprintf(name, "k/%06u/%02u", life, slot); }
+uint32_t key_slot(uint32_t tag) { return tag % KEY_COUNT; }
 
 /* ---- children: saying what happens ---- */
 
 static int pipe_out = -1;
 static uint32_t self;
 
-static void say(struct note note, const char *text)
+void say(struct note note, const char *text)
 {
     uint8_t bytes[1024];
     note.child = self;
@@ -184,7 +148,7 @@ static void say(struct note note, const char *text)
     while (write(pipe_out, bytes, sizeof note + note.size) < 0 && errno == EINTR) continue;
 }
 
-__attribute__((format(printf, 1, 2))) static void wrong(const char *format, ...)
+void wrong(const char *format, ...)
 {
     char text[900];
     va_list arguments;
@@ -194,7 +158,7 @@ __attribute__((format(printf, 1, 2))) static void wrong(const char *format, ...)
     say((struct note){.kind = NOTE_WRONG}, text);
 }
 
-static roost_root *open_root(uint32_t flags)
+roost_root *open_root(uint32_t flags)
 {
     struct roost_options options = ROOST_OPTIONS_INIT;
     roost_root *root = NULL;
@@ -225,17 +189,7 @@ static void tell_region(void)
 
 /* ---- a writer ---- */
 
-struct writer {
-    roost_root *root;
-    uint32_t life, next, index;
-    uint64_t random;
-    uint64_t own_ids[64];
-    uint32_t own_count;
-    uint64_t state_number;
-    char *text;
-};
-
-static uint32_t begin(struct writer *w, uint32_t kind, uint64_t target)
+uint32_t begin(struct writer *w, uint32_t kind, uint64_t target)
 {
     uint32_t tag = w->life << TAG_BITS | w->next++;
     say((struct note){.kind = NOTE_INTENT, .tag = tag, .op = kind, .target = target}, NULL);
@@ -251,7 +205,7 @@ static void done(struct writer *w, uint32_t tag, uint32_t kind, int err, struct 
         if (!err) id = receipt->id;
         say((struct note){.kind = NOTE_SETTLED, .tag = tag, .result = err}, NULL);
         if (err == ROOST_ECANCELED) {
-            say((struct note){.kind = NOTE_REFUSED, .tag = tag, .op = kind, .result = err}, NULL);
+            say((struct note){.kind = NOTE_CANCELED, .tag = tag, .op = kind, .result = err}, NULL);
             return;
         }
     }
@@ -264,7 +218,7 @@ static void done(struct writer *w, uint32_t tag, uint32_t kind, int err, struct 
     }
 }
 
-static void remember(struct writer *w, uint64_t id)
+void remember(struct writer *w, uint64_t id)
 {
     if (w->own_count < 64)
         w->own_ids[w->own_count++] = id;
@@ -272,7 +226,7 @@ static void remember(struct writer *w, uint64_t id)
         w->own_ids[below(&w->random, 64)] = id;
 }
 
-static struct roost_write choose_level(struct writer *w)
+struct roost_write choose_level(struct writer *w)
 {
     struct roost_write write = ROOST_WRITE_INIT;
     write.level = below(&w->random, 3) ? ROOST_PROCESS : ROOST_DURABLE;
@@ -318,7 +272,7 @@ static void do_stream(struct writer *w)
     done(w, tag, OP_STREAM, err, &receipt, index, false);
 }
 
-static void fill_batch(struct writer *w, uint32_t tag, roost_batch *batch)
+void fill_batch(struct writer *w, uint32_t tag, roost_batch *batch)
 {
     char entry[512], name[32];
     struct roost_memory memory = ROOST_MEMORY_INIT;
@@ -363,7 +317,7 @@ static void do_async(struct writer *w)
             break;
         }
         if (err == ROOST_EAGAIN || err == ROOST_E2BIG) {
-            say((struct note){.kind = NOTE_REFUSED, .tag = tags[i], .op = OP_BATCH, .result = err}, NULL);
+            say((struct note){.kind = NOTE_CANCELED, .tag = tags[i], .op = OP_BATCH, .result = err}, NULL);
             count = i;
             break;
         }
@@ -433,7 +387,7 @@ static void do_count(struct writer *w)
 }
 
 /* 64 words that must agree: each is made from the number. */
-static size_t state_words(uint64_t number, char *text)
+size_t state_words(uint64_t number, char *text)
 {
     size_t at = 0;
     for (uint64_t i = 0; i < 64; i++) at += (size_t)sprintf(text + at, "%016llx", (unsigned long long)(number * (i * 2 + 1)));
@@ -442,7 +396,7 @@ static size_t state_words(uint64_t number, char *text)
 
 static void do_state(struct writer *w)
 {
-    char name[32], words[64 * 16 + 1];
+    char name[32], words[STATE_WORDS_MAX];
     struct roost_state state = ROOST_STATE_INIT;
     struct roost_write write = ROOST_WRITE_INIT;
     uint64_t number = (uint64_t)w->life << 32 | ++w->state_number;
@@ -464,7 +418,7 @@ static void do_state(struct writer *w)
 }
 
 /* A child that outlives whoever made it: it can do nothing with the handle, and keeps no lock from the next writer. */
-static void fork_away(struct writer *w)
+void fork_away(struct writer *w)
 {
     if (fork() != 0) return;
     struct roost_memory memory = ROOST_MEMORY_INIT;
@@ -476,6 +430,32 @@ static void fork_away(struct writer *w)
     _exit(0);
 }
 
+bool time_to_stop(const struct writer *w) { return __atomic_load_n(&shared->stop, __ATOMIC_ACQUIRE) || w->next >= OP_MAX; }
+
+static void run_and_wait(struct writer *w)
+{
+    while (!time_to_stop(w)) {
+        if (opt.fork && below(&w->random, 100) == 0) fork_away(w);
+        uint64_t dice = below(&w->random, 100);
+        if (dice < 35)
+            do_append(w);
+        else if (dice < 50)
+            do_key(w, below(&w->random, 4) != 0);
+        else if (dice < 60)
+            do_stream(w);
+        else if (dice < 70)
+            do_batch(w);
+        else if (dice < 75)
+            do_async(w);
+        else if (dice < 80)
+            do_forget(w);
+        else if (dice < 88)
+            do_count(w);
+        else
+            do_state(w);
+    }
+}
+
 static int run_writer(uint32_t index, uint32_t life)
 {
     struct writer w = {.life = life, .index = index, .random = opt.seed ^ (uint64_t)life * UINT64_C(0xd1342543de82ef95)};
@@ -484,26 +464,10 @@ static int run_writer(uint32_t index, uint32_t life)
     say((struct note){.kind = NOTE_OPEN}, NULL);
     tell_region();
     if (opt.fork) signal(SIGCHLD, SIG_IGN);
-    while (!__atomic_load_n(&shared->stop, __ATOMIC_ACQUIRE) && w.next < (1u << TAG_BITS) - 64) {
-        if (opt.fork && below(&w.random, 100) == 0) fork_away(&w);
-        uint64_t dice = below(&w.random, 100);
-        if (dice < 35)
-            do_append(&w);
-        else if (dice < 50)
-            do_key(&w, below(&w.random, 4) != 0);
-        else if (dice < 60)
-            do_stream(&w);
-        else if (dice < 70)
-            do_batch(&w);
-        else if (dice < 75)
-            do_async(&w);
-        else if (dice < 80)
-            do_forget(&w);
-        else if (dice < 88)
-            do_count(&w);
-        else
-            do_state(&w);
-    }
+    if (index < (uint32_t)opt.loops)
+        run_on_a_loop(&w);
+    else
+        run_and_wait(&w);
     int err = roost_close(w.root);
     if (err) wrong("close: %s: %s", roost_error_name(err), roost_error_detail());
     free(w.text);
@@ -522,7 +486,7 @@ struct reader {
 static void check_states(struct reader *r)
 {
     for (uint32_t i = 0; i < (uint32_t)opt.writers; i++) {
-        char name[32], words[64 * 16 + 1];
+        char name[32], words[STATE_WORDS_MAX];
         struct roost_state state = ROOST_STATE_INIT;
         sprintf(name, "agent%u", i);
         int err = roost_state_get(r->root, roost_text(name), &state);
@@ -759,12 +723,13 @@ static void take_ack(struct child *child, const struct note *note, struct op *op
     }
     if (op->kind == OP_COUNT) counter_acked++;
     if (op->kind == OP_STATE) state_acked[child->index] = note->target;
+    if (op->kind == OP_APPEND) probe(note->tag, note->id);
+    if (note->late) return;
     if (op->kind == OP_APPEND || op->kind == OP_BATCH) {
         if (note->id <= life->last_id)
             violation("writer %u: id %llu after %llu", child->index, (unsigned long long)note->id,
                       (unsigned long long)life->last_id);
         life->last_id = note->id;
-        if (op->kind == OP_APPEND) probe(note->tag, note->id);
     }
     if (note->lsn) {
         if (note->lsn <= life->last_lsn)
@@ -788,8 +753,10 @@ static void take_note(struct child *child, const struct note *note, const char *
         if (op) take_ack(child, note, op);
         break;
     case NOTE_REFUSED:
+    case NOTE_CANCELED:
         op = op_of(note->tag, false);
-        if (op) op->status = ST_REFUSED;
+        if (op) op->status = note->kind == NOTE_REFUSED ? ST_REFUSED : ST_CANCELED;
+        count_canceled += note->kind == NOTE_CANCELED;
         if (op && op->kind == OP_COUNT) counter_intended--;
         last_ack_ns = note->time_ns > last_ack_ns ? note->time_ns : last_ack_ns;
         break;
@@ -805,6 +772,9 @@ static void take_note(struct child *child, const struct note *note, const char *
         break;
     case NOTE_SETTLED:
         count_settled++;
+        break;
+    case NOTE_UNKNOWN:
+        count_unknown++;
         break;
     case NOTE_MAPPED:
         snprintf(region_name, sizeof region_name, "%s", text);
@@ -860,6 +830,8 @@ static void listen_until(int64_t until)
                 violation("%s %u (process %d) %s %d although nobody killed it", child->writer ? "writer" : "reader", child->index,
                           (int)child->pid, WIFSIGNALED(status) ? "died of signal" : "exited with",
                           WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+            else if (child->writer && !shared->stop && life_count < LIFE_MAX) /* it has used up its numbers */
+                start(child, true, child->index);
         }
     } while (now_ns() < until);
 }
@@ -918,10 +890,12 @@ static double percentile(double part)
 
 static void print_progress(int64_t began)
 {
-    printf("torture: %5.1f s, %llu kills, %llu stops, %llu acknowledged, %llu probes, %llu looks, %llu settled, %llu wrong\n",
+    printf("torture: %5.1f s, %llu kills, %llu stops, %llu acknowledged, %llu probes, %llu looks, %llu settled (%llu unknown), "
+           "%llu canceled, %llu wrong\n",
            (double)(now_ns() - began) / 1e9, (unsigned long long)count_kills, (unsigned long long)count_stops,
            (unsigned long long)count_acks, (unsigned long long)count_probes, (unsigned long long)count_looks,
-           (unsigned long long)count_settled, (unsigned long long)count_wrong);
+           (unsigned long long)count_settled, (unsigned long long)count_unknown, (unsigned long long)count_canceled,
+           (unsigned long long)count_wrong);
     fflush(stdout);
 }
 
@@ -963,7 +937,7 @@ static void verify_memories(roost_root *root, char *text)
         struct op *op = tag_in(memory.text.data, memory.text.size, 'm', &tag) ? op_of(tag, false) : NULL;
         if (memory.id <= last) violation("scan: id %llu after %llu", (unsigned long long)memory.id, (unsigned long long)last);
         last = memory.id;
-        if (!op || op->status == ST_NONE || op->status == ST_REFUSED || !meant_memory(op)) {
+        if (!op || op->status == ST_NONE || op->status >= ST_REFUSED || !meant_memory(op)) {
             count_phantoms++;
             violation("memory %llu is a phantom", (unsigned long long)memory.id);
             continue;
@@ -994,7 +968,7 @@ static void verify_forgets(void)
         struct life *life = &lives[l];
         for (uint32_t f = 0; f < life->count; f++) {
             struct op *forget = &life->ops[f];
-            if (forget->kind != OP_FORGET || forget->status == ST_REFUSED) continue;
+            if (forget->kind != OP_FORGET || forget->status >= ST_REFUSED) continue;
             for (uint32_t i = 0; i < f; i++) { /* writers forget their own alone */
                 struct op *op = &life->ops[i];
                 if (!meant_memory(op) || op->status != ST_ACKED || op->id != forget->target) continue;
@@ -1018,7 +992,7 @@ static void verify_stream(roost_root *root, char *text)
         struct op *op = tag_in(item.value.data, item.value.size, 'e', &tag) ? op_of(tag, false) : NULL;
         if (item.index != index++)
             violation("stream: index %llu where %llu was due", (unsigned long long)item.index, (unsigned long long)index - 1);
-        if (!op || op->status == ST_NONE || op->status == ST_REFUSED || !meant_stream(op)) {
+        if (!op || op->status == ST_NONE || op->status >= ST_REFUSED || !meant_stream(op)) {
             count_phantoms++;
             violation("stream entry %llu is a phantom", (unsigned long long)item.index);
             continue;
@@ -1083,7 +1057,7 @@ static void verify_keys(roost_root *root, char *text)
                 uint32_t tag = l << TAG_BITS | i;
                 if ((op->kind != OP_SET && op->kind != OP_DELETE && op->kind != OP_BATCH) || key_slot(tag) != slot || !op->status)
                     continue;
-                if (op->status == ST_REFUSED && op->kind != OP_DELETE) continue;
+                if (op->status == ST_CANCELED || (op->status == ST_REFUSED && op->kind != OP_DELETE)) continue;
                 right = op->kind == OP_DELETE ? err == ROOST_ENOENT : !err && same_bytes(item.value, text, entry_of(tag, text));
                 settled = op->status == ST_ACKED || op->status == ST_REFUSED; /* a refused delete: there was none */
             }
@@ -1108,7 +1082,7 @@ static void verify_rest(roost_root *root)
         violation("the counter is %llu: %llu raises were acknowledged, %llu intended", (unsigned long long)value,
                   (unsigned long long)counter_acked, (unsigned long long)counter_intended);
     for (uint32_t i = 0; i < (uint32_t)opt.writers; i++) {
-        char name[32], words[64 * 16 + 1];
+        char name[32], words[STATE_WORDS_MAX];
         struct roost_state state = ROOST_STATE_INIT;
         sprintf(name, "agent%u", i);
         err = roost_state_get(root, roost_text(name), &state);
@@ -1187,13 +1161,19 @@ static void verify_apart(void)
 
 /* ---- life ---- */
 
-static void usage(void)
+static void usage(FILE *to)
 {
-    fputs("usage: torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers N] [--readers N] [--stop] [--fork] "
-          "[--large] "
-          "[--every MS] [--keep] [--root FOLDER]\n",
-          stderr);
-    exit(2);
+    fputs("usage: torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers N] [--readers N] [--loop N]\n"
+          "               [--stop] [--fork] [--large] [--every MS] [--keep] [--root FOLDER]\n\n"
+          "  --kills N     end after so many\n"
+          "  --loop N      the first N writers work through libuv alone (roost/uv.h)\n"
+          "  --stop        stop the role's holder for a while, too\n"
+          "  --fork        writers make children that outlive them\n"
+          "  --large       texts above 64 KiB, too\n"
+          "  --every MS    time between kills: a tenth of it to all of it; default 50\n"
+          "  --keep        leave the root where it is; wait where something hangs\n",
+          to);
+    exit(to == stderr ? 2 : 0);
 }
 
 static void read_options(int argc, char **argv)
@@ -1203,6 +1183,8 @@ static void read_options(int argc, char **argv)
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (argv[i][0] != '-')
             opt.seconds = atoi(argv[i]);
+        else if (!strcmp(argv[i], "--help"))
+            usage(stdout);
         else if (!strcmp(argv[i], "--stop"))
             opt.stop = true;
         else if (!strcmp(argv[i], "--fork"))
@@ -1212,7 +1194,7 @@ static void read_options(int argc, char **argv)
         else if (!strcmp(argv[i], "--keep"))
             opt.keep = true;
         else if (!value)
-            usage();
+            usage(stderr);
         else if (!strcmp(argv[i], "--kills"))
             opt.kills = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--seed"))
@@ -1223,14 +1205,17 @@ static void read_options(int argc, char **argv)
             opt.writers = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--readers"))
             opt.readers = atoi(argv[++i]);
+        else if (!strcmp(argv[i], "--loop"))
+            opt.loops = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--region"))
             opt.region = strcmp(argv[++i], "file") ? ROOST_REGION_SHM : ROOST_REGION_FILE;
         else if (!strcmp(argv[i], "--root"))
             snprintf(opt.root, sizeof opt.root, "%s", argv[++i]);
         else
-            usage();
+            usage(stderr);
     }
-    if (opt.seconds < 1 || opt.every < 1 || opt.writers < 2 || opt.readers < 0 || opt.writers + opt.readers > CHILD_MAX) usage();
+    if (opt.seconds < 1 || opt.every < 1 || opt.writers < 2 || opt.readers < 0 || opt.writers + opt.readers > CHILD_MAX)
+        usage(stderr);
 }
 
 static void finish(int64_t began)
@@ -1261,7 +1246,7 @@ static void run(int64_t began)
     uint64_t random = opt.seed;
     int64_t end = began + (int64_t)opt.seconds * 1000000000, shown = began;
     last_ack_ns = began;
-    while (now_ns() < end && (!opt.kills || count_kills < (uint64_t)opt.kills)) {
+    while (now_ns() < end && (!opt.kills || count_kills < (uint64_t)opt.kills) && life_count < LIFE_MAX) {
         listen_until(now_ns() + (int64_t)((uint64_t)opt.every * 100 + below(&random, (uint64_t)opt.every * 900)) * 1000);
         if (now_ns() - last_ack_ns > HANG_SECONDS * INT64_C(1000000000)) {
             violation("nothing was acknowledged for %d seconds: a hang (holder %d)", HANG_SECONDS, shared->holder);
@@ -1292,8 +1277,8 @@ int main(int argc, char **argv)
         if (!mkdtemp(folder)) return 2;
         snprintf(opt.root, sizeof opt.root, "%s/root", folder);
     }
-    printf("torture: seed %llu, root %s, region %s, %d writers, %d readers\n", (unsigned long long)opt.seed, opt.root,
-           opt.region == ROOST_REGION_FILE ? "file" : "shm", opt.writers, opt.readers);
+    printf("torture: seed %llu, root %s, region %s, %d writers (%d on loops), %d readers\n", (unsigned long long)opt.seed,
+           opt.root, opt.region == ROOST_REGION_FILE ? "file" : "shm", opt.writers, opt.loops, opt.readers);
     /* Small, so that checkpoints, full arenas and new chunks happen all the time. */
     struct roost_settings settings = ROOST_SETTINGS_INIT;
     settings.region = opt.region;

@@ -862,13 +862,40 @@ START_TEST(what_was_cancelled_waits_for_those_before_it)
 }
 END_TEST
 
+/* The moments between two stores of one who dies, or only goes on later: the lane is not the next client's yet. */
+START_TEST(a_lane_is_not_done_before_all_is_consumed)
+{
+    struct rst_lane_item item;
+    uint64_t sequence;
+    size_t size;
+    begin_lane();
+    struct rst_lane *lane = rst_lane_of(&region, 0);
+    ck_assert_int_eq(submit(8, &sequence), 0);
+    ck_assert_int_eq(take(0, &item, &size), 1);
+    lane->entries[1].word = 1 << 3 | RST_LANE_DONE; /* answered, and `consumed` is not raised */
+    ck_assert(rst_lane_waiting(&region, 0));
+    rst_lane_release(&client, 1);
+    ck_assert(rst_lane_waiting(&region, 0));
+    ck_assert_int_eq(take(0, &item, &size), 0); /* an heir passes it over */
+    ck_assert_uint_eq(lane->consumed, 1);
+    ck_assert(!rst_lane_waiting(&region, 0));
+    ck_assert_int_eq(submit(8, &sequence), 0);
+    lane->submitted = 1; /* the word is stored, `submitted` is not: a writer may take it all the same */
+    ck_assert(rst_lane_waiting(&region, 0));
+}
+END_TEST
+
 /* Whatever stands in a lane's counters or in the number of slots, looking for work ends within the region. */
 START_TEST(garbage_in_counters_ends)
 {
+    struct rst_lane_item item;
+    size_t size;
     begin_lane();
     struct rst_lane *lane = rst_lane_of(&region, 0);
     lane->submitted = UINT64_MAX / 16;
     for (uint64_t i = 1; i <= RST_LANE_ENTRY_COUNT; i++) lane->entries[i % RST_LANE_ENTRY_COUNT].word = i << 3 | RST_LANE_DONE;
+    ck_assert(rst_lane_waiting(&region, 0)); /* to be passed over */
+    ck_assert_int_eq(take(0, &item, &size), 0);
     ck_assert(!rst_lane_waiting(&region, 0));
     region.header->participant_high = UINT32_MAX;
     ck_assert(!rst_lanes_waiting(&region));
@@ -907,6 +934,7 @@ int main(void)
     tcase_add_test(tests, an_entry_that_points_elsewhere_is_damaged);
     tcase_add_test(tests, a_lane_full_of_cancelled_ones_is_passed_over);
     tcase_add_test(tests, what_was_cancelled_waits_for_those_before_it);
+    tcase_add_test(tests, a_lane_is_not_done_before_all_is_consumed);
     tcase_add_test(tests, garbage_in_counters_ends);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
