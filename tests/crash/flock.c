@@ -385,7 +385,7 @@ void flock_observe(struct flock *flock, enum disaster disaster)
     if (flock->ended || flock->tolerant) return;
     struct roost_options options = ROOST_OPTIONS_INIT;
     options.flags = ROOST_OPEN_OBSERVE;
-    roost_root root = {NULL};
+    roost_root root = {.engine = NULL};
     sim_process_use(flock->sim, sim_process_create(flock->sim));
     int err = rst_engine_open(FLOCK_PATH, &options, true, &root.engine);
     if (err == ROOST_EROFS && disaster == DISASTER_POWER) return;
@@ -461,7 +461,7 @@ void flock_compare_copy(struct flock *flock)
         flock_complain(flock);
     }
     struct roost_options options = ROOST_OPTIONS_INIT;
-    roost_root root = {NULL};
+    roost_root root = {.engine = NULL};
     if (there && right(flock, "opening the copy", rst_engine_open(FLOCK_COPY_PATH, &options, true, &root.engine), 0)) {
         oracle = copied;
         oracle_complain("?");
