@@ -196,8 +196,8 @@ struct roost_options {
 
 /* Attaches to the root in directory `path`. options may be NULL. The same root may be opened several times in one
  * process. Errors: ROOST_ENOROOT, EVERSION, EFOREIGN, EFILESYSTEM, ESPLIT, ECORRUPT, EACCES, ENOTDIR, ETIMEDOUT, ...
- * With ROOST_OPEN_OBSERVE nobody else needs to have it open: the handle then shows the root as it was left, and what those write who open
- * it. ROOST_EROFS: after a power cut it must first be opened by who may write. */
+ * With ROOST_OPEN_OBSERVE nobody else needs to have it open: the handle then shows the root as it was left, and within a tenth of a second
+ * (looked at when it is used) what those write who open it. ROOST_EROFS: after a power cut it must first be opened by who may write. */
 ROOST_API ROOST_MUST int roost_open(const char *path, const struct roost_options *options, roost_root **ret_root);
 /* Detaches and frees the handle, whatever the result. The last process to close leaves everything on disk and nothing
  * running. NULL is allowed. Returns 0, or the error of a write at ROOST_PROCESS that could not be synced after it had

@@ -206,6 +206,7 @@ static int wait_failed(struct rst_engine *engine, uint64_t nonce_all_along)
 /* For observers. 0: there is a view to look at; ROOST_EAGAIN: look again; ROOST_ENOENT: the one that there is still shows all. */
 static int view_unopened(struct rst_engine *engine)
 {
+    if (rst_unopened_current(engine)) return ROOST_ENOENT;
     int err = push_mapping(engine);
     if (err) return err;
     err = rst_unopened_view(engine);
@@ -213,14 +214,7 @@ static int view_unopened(struct rst_engine *engine)
         pop_mapping(engine);
     else
         show_mapping(engine);
-    engine->unviewable_sequence = err && err != ROOST_EAGAIN ? engine->log.header.sequence : 0;
     return err;
-}
-
-/* Has an observer what there is to see as long as nobody opens the root: a view of it, or the region that everybody left? */
-static bool seen_all(const struct rst_engine *engine)
-{
-    return rst_unopened_current(engine) || (engine->opened && engine->unviewable_sequence == engine->log.header.sequence);
 }
 
 /* Without a region: the participants' bytes say whether anybody has the root open. */
@@ -240,7 +234,7 @@ int rst_engine_attach(struct rst_engine *engine, int64_t deadline)
         uint64_t named = header_of_this_boot(engine) ? engine->identity.nonce : 0;
         if (first || named != first_nonce) first_nonce = first ? named : 0;
         err = try_attach(engine, deadline);
-        if (err != ROOST_ENOENT || (engine->observer && seen_all(engine))) return err;
+        if (err != ROOST_ENOENT) return err;
         if (engine->observer && !open_somewhere(engine)) {
             err = view_unopened(engine);
             if (err != ROOST_EAGAIN) return err;
@@ -360,16 +354,13 @@ void rst_engine_glance(struct rst_engine *engine)
 {
     enum { GLANCE_NS = 100 * 1000 * 1000 };
     const struct rst_region *region = rst_engine_region(engine);
-    bool moved = rst_load_seq_u32(&region->header->moved.word),
-         marked = moved && !engine->observer && rst_engine_slot(engine) < 0;
-    /* An observer whom everybody left asks each time whether somebody came: what that one acknowledges is to be seen at once. */
-    bool alone = engine->observer && (moved || region->memory);
+    bool marked = !engine->observer && rst_engine_slot(engine) < 0 && rst_load_seq_u32(&region->header->moved.word);
     int64_t now = rst_os->monotonic_time();
     pthread_mutex_lock(&engine->view_lock);
     bool due = now - engine->glanced_ns >= GLANCE_NS;
     if (due) engine->glanced_ns = now;
     pthread_mutex_unlock(&engine->view_lock);
     /* Nobody there to make a new one, or not at once: what is mapped can still be read. */
-    if (alone || (due && (marked || !rst_region_named(region)))) attach_anew(engine, now);
+    if (due && (marked || !rst_region_named(region))) attach_anew(engine, now);
     rst_fail_clear();
 }

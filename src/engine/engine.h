@@ -138,8 +138,7 @@ struct rst_engine {
     pthread_t service;
     bool service_running;
     uint32_t service_word, service_stop; /* futexes of this process */
-    uint64_t unviewable_sequence; /* of the log's header: what an observer could not recover for himself; under commit_lock */
-    int64_t glanced_ns;           /* when the kernel was last asked whether the region has a name; under view_lock */
+    int64_t glanced_ns;                  /* when the kernel was last asked whether the region has a name; under view_lock */
 
     pthread_mutex_t view_lock;
     struct rst_segment_set *segments;
