@@ -4,6 +4,7 @@
 #ifndef ROOST_TESTS_MP_H
 #define ROOST_TESTS_MP_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -104,6 +105,25 @@ static inline void mp_await(struct mp_pipe pipe, char what)
     char got;
     mp_take(pipe, &got, 1);
     CHECK(got == what);
+}
+
+/* For tests that are about forks: returns when all other threads of this process sleep, so that none of them allocates (see mp_start). */
+static inline void mp_quiet(void)
+{
+    for (int asleep = 0; asleep < 3; poll(NULL, 0, 1)) {
+        DIR *tasks = opendir("/proc/self/task");
+        bool busy = false;
+        CHECK(tasks);
+        for (struct dirent *task; (task = readdir(tasks));) {
+            char path[300], line[256] = "";
+            snprintf(path, sizeof path, "/proc/self/task/%s/stat", task->d_name);
+            FILE *file = task->d_name[0] == '.' || atoi(task->d_name) == getpid() ? NULL : fopen(path, "r");
+            if (file && fgets(line, sizeof line, file)) busy |= !strstr(line, ") S ");
+            if (file) fclose(file);
+        }
+        closedir(tasks);
+        asleep = busy ? 0 : asleep + 1;
+    }
 }
 
 /* Runs role in a child; its result is the exit status. Before anything is opened: a thread that allocates while this forks may leave

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * mp/test_loops.c: watches and submissions on a loop of the caller's own (poll(2) here), by their descriptors. */
-#include <dirent.h>
-
 #include "mp/mp.h"
 
 static struct mp_pipe go, ready;
@@ -263,6 +261,7 @@ static void a_fork_on_a_loop(void)
     GIVES(0, roost_watch_fd(watch, &file));
     GIVES(0, roost_watch_wait(watch, 0, &event));
     fflush(NULL);
+    mp_quiet();
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {

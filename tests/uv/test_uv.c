@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * uv/test_uv.c: the libuv bridge: every request, order, cancelling, closing at bad moments, and nothing left over. */
-#include <dirent.h>
-
 #include <roost/uv.h>
 
 #include "mp/mp.h"
@@ -673,6 +671,7 @@ static void a_fork_after_open(void)
     GIVES(0, roost_uv_append(&bridge, &many[0], &memory, NULL, count_end));
     CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0 && done == 1);
     fflush(NULL);
+    mp_quiet();
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
