@@ -6,7 +6,6 @@
  * that nobody wanted to know of, its words are left out until it is armed again. */
 #include "engine/notify.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -147,14 +146,10 @@ static void *notifier_main(void *argument)
 static int start(void)
 {
     if (notifier.running) return 0;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* the caller's signals are not this thread's business */
     rst_store_u32(&notifier.stop, 0);
-    int err = pthread_create(&notifier.thread, NULL, notifier_main, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int err = rst_thread_start(&notifier.thread, notifier_main, NULL);
     notifier.running = !err;
-    return err ? rst_fail(-err, "a thread cannot be started: %s", strerror(err)) : 0;
+    return err ? rst_fail(err, "a thread cannot be started: %s", strerror(-err)) : 0;
 }
 
 /* ---- descriptors ---- */

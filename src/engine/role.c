@@ -3,7 +3,6 @@
  * The role is one word in the region beside the flock on state.wal (R16). It follows the work: taken in O(1) when it
  * rests, inherited when its holder died, never stolen from a living process. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -245,16 +244,11 @@ int rst_service_start(struct rst_engine *engine)
     pthread_mutex_lock(&engine->view_lock);
     /* Not while closing: taking the role for the last time must not bring back the thread that was just ended. */
     if (!engine->service_running && !rst_load_u32(&engine->service_stop)) {
-        /* The caller's signals are not this thread's business. */
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        err = pthread_create(&engine->service, NULL, service_main, engine);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        err = rst_thread_start(&engine->service, service_main, engine);
         engine->service_running = !err;
     }
     pthread_mutex_unlock(&engine->view_lock);
-    return err ? rst_fail(-err, "a thread cannot be started: %s", strerror(err)) : 0;
+    return err ? rst_fail(err, "a thread cannot be started: %s", strerror(-err)) : 0;
 }
 
 void rst_service_stop(struct rst_engine *engine)

@@ -3,6 +3,7 @@
  * waits that survive signals. Everything goes through the table, so the simulated disk sees each step. */
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,3 +134,13 @@ int rst_wait_word(const uint32_t *word, uint32_t expected, int64_t timeout_ns)
 
 /* A failed wake means that nobody can be waiting there (the page is gone), which is no error of the caller's. */
 void rst_wake_all(const uint32_t *word) { rst_os->futex_wake(word, INT32_MAX); }
+
+int rst_thread_start(pthread_t *ret_thread, void *(*run)(void *argument), void *argument)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(ret_thread, NULL, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -err;
+}

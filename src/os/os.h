@@ -14,6 +14,7 @@
 #ifndef RST_OS_OS_H
 #define RST_OS_OS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -129,5 +130,7 @@ int rst_own_like(int file, int directory);
  * -ETIMEDOUT; -EFAULT when the word's page is gone (the file was cut short by somebody). */
 int rst_wait_word(const uint32_t *word, uint32_t expected, int64_t timeout_ns);
 void rst_wake_all(const uint32_t *word);
+/* Starts a thread that blocks all signals: those of the process are its caller's business. */
+int rst_thread_start(pthread_t *ret_thread, void *(*run)(void *argument), void *argument);
 
 #endif

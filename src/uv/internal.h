@@ -15,6 +15,12 @@
 #include <string.h>
 
 enum { SLOT_COUNT = ROOST_SUBMIT_COUNT_MAX };
+/* The caller's struct, which may be an older, smaller one, over the defaults that `to` holds. */
+#define COPY_SIZED(to, from) \
+    do { \
+        memcpy(&(to), (from), (from)->size < sizeof(to) ? (from)->size : sizeof(to)); \
+        (to).size = sizeof(to); \
+    } while (0)
 /* How long one callback of the loop goes on with completions or events before it lets others have their turn. */
 #define TURN_NS UINT64_C(500000)
 
@@ -124,8 +130,6 @@ void bridge_count(struct bridge *bridge, int change);
 void bridge_next_step(struct bridge *bridge);
 
 /* ---- request.c ---- */
-void list_add(struct request_list *list, struct request *request);
-void list_remove(struct request_list *list, struct request *request);
 /* A fresh request of this kind; 0, or ROOST_ECANCELED: the bridge is closing. */
 int request_begin(roost_uv *uv, roost_uv_req *req, enum request_kind kind, struct request **ret_request);
 /* For a write that was checked: into the lane, or behind the others. */

@@ -79,8 +79,7 @@ int roost_uv_search(roost_uv *uv, roost_uv_req *req, const struct roost_query *q
     if (err) return err;
     request->cb.hits = cb;
     request->as.query = (struct roost_query)ROOST_QUERY_INIT;
-    memcpy(&request->as.query, query, query->size < sizeof *query ? query->size : sizeof *query);
-    request->as.query.size = sizeof *query;
+    COPY_SIZED(request->as.query, query);
     return request_queue_work(bridge_of(uv), request);
 }
 

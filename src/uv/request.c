@@ -13,7 +13,7 @@ static void fetch_ahead(const struct request *request)
     for (size_t at = 0; request && at < offsetof(struct request, pool); at += LINE) __builtin_prefetch(bytes + at, 1);
 }
 
-void list_add(struct request_list *list, struct request *request)
+static void list_add(struct request_list *list, struct request *request)
 {
     request->next = NULL;
     request->previous = list->last;
@@ -42,7 +42,7 @@ static void list_add_back(struct request_list *list, struct request *request)
     next->previous = request;
 }
 
-void list_remove(struct request_list *list, struct request *request)
+static void list_remove(struct request_list *list, struct request *request)
 {
     if (request->previous)
         request->previous->next = request->next;

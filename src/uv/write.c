@@ -4,12 +4,18 @@
 
 enum { WAIT_MS = 5000 }; /* as uv.h says */
 
-static void take_write(struct request *request, const struct roost_write *given)
+static int begin(roost_uv *uv, roost_uv_req *req, enum request_kind kind, const struct roost_write *given, roost_uv_cb cb,
+                 struct request **ret_request)
 {
+    struct request *request;
+    int err = request_begin(uv, req, kind, &request);
+    if (err) return err;
+    request->cb.plain = cb;
     request->write = (struct roost_write)ROOST_WRITE_INIT;
-    if (given) memcpy(&request->write, given, given->size < sizeof request->write ? given->size : sizeof request->write);
-    request->write.size = sizeof request->write;
+    if (given) COPY_SIZED(request->write, given);
     if (!request->write.wait_ms) request->write.wait_ms = WAIT_MS;
+    *ret_request = request;
+    return 0;
 }
 
 int write_encode(struct bridge *bridge, const struct request *request, const roost_batch **ret_batch)
@@ -71,23 +77,18 @@ int roost_uv_append(roost_uv *uv, roost_uv_req *req, const struct roost_memory *
                     roost_uv_cb cb)
 {
     struct request *request;
-    int err = request_begin(uv, req, REQUEST_APPEND, &request);
+    int err = begin(uv, req, REQUEST_APPEND, write, cb, &request);
     if (err) return err;
-    take_write(request, write);
-    request->cb.plain = cb;
     request->as.memory = (struct roost_memory)ROOST_MEMORY_INIT;
-    memcpy(&request->as.memory, memory, memory->size < sizeof *memory ? memory->size : sizeof *memory);
-    request->as.memory.size = sizeof *memory;
+    COPY_SIZED(request->as.memory, memory);
     return submit_checked(bridge_of(uv), request);
 }
 
 int roost_uv_forget(roost_uv *uv, roost_uv_req *req, roost_id id, const struct roost_write *write, roost_uv_cb cb)
 {
     struct request *request;
-    int err = request_begin(uv, req, REQUEST_FORGET, &request);
+    int err = begin(uv, req, REQUEST_FORGET, write, cb, &request);
     if (err) return err;
-    take_write(request, write);
-    request->cb.plain = cb;
     request->number = id;
     return submit_checked(bridge_of(uv), request);
 }
@@ -95,11 +96,9 @@ int roost_uv_forget(roost_uv *uv, roost_uv_req *req, roost_id id, const struct r
 int roost_uv_commit(roost_uv *uv, roost_uv_req *req, const roost_batch *batch, const struct roost_write *write, roost_uv_cb cb)
 {
     struct request *request;
-    int err = request_begin(uv, req, REQUEST_COMMIT, &request);
+    int err = begin(uv, req, REQUEST_COMMIT, write, cb, &request);
     if (err) return err;
     if (!roost_batch_count(batch)) return ROOST_EINVAL;
-    take_write(request, write);
-    request->cb.plain = cb;
     request->what.batch = batch;
     return submit_checked(bridge_of(uv), request);
 }
@@ -108,10 +107,8 @@ static int submit_named(roost_uv *uv, roost_uv_req *req, enum request_kind kind,
                         struct roost_bytes value, const struct roost_write *write, roost_uv_cb cb)
 {
     struct request *request;
-    int err = request_begin(uv, req, kind, &request);
+    int err = begin(uv, req, kind, write, cb, &request);
     if (err) return err;
-    take_write(request, write);
-    request->cb.plain = cb;
     request->name = name;
     request->value = value;
     return submit_checked(bridge_of(uv), request);
@@ -138,13 +135,10 @@ int roost_uv_state_publish(roost_uv *uv, roost_uv_req *req, const struct roost_s
                            roost_uv_cb cb)
 {
     struct request *request;
-    int err = request_begin(uv, req, REQUEST_STATE_PUBLISH, &request);
+    int err = begin(uv, req, REQUEST_STATE_PUBLISH, write, cb, &request);
     if (err) return err;
-    take_write(request, write);
-    request->cb.plain = cb;
     request->as.state = (struct roost_state)ROOST_STATE_INIT;
-    memcpy(&request->as.state, state, state->size < sizeof *state ? state->size : sizeof *state);
-    request->as.state.size = sizeof *state;
+    COPY_SIZED(request->as.state, state);
     return request_queue_work(bridge_of(uv), request);
 }
 
@@ -152,9 +146,8 @@ int roost_uv_settle(roost_uv *uv, roost_uv_req *req, const struct roost_receipt 
 {
     struct request *request;
     struct roost_receipt asked = *receipt; /* may be this request's own */
-    int err = request_begin(uv, req, REQUEST_SETTLE, &request);
+    int err = begin(uv, req, REQUEST_SETTLE, NULL, cb, &request);
     if (err) return err;
-    request->cb.plain = cb;
     request->wait_ms = wait_ms;
     req->receipt = asked;
     return request_queue_work(bridge_of(uv), request);

@@ -472,6 +472,13 @@ static int hold(void *argument)
 }
 
 static pid_t holder;
+static void start_holder(void)
+{
+    ready = mp_pipe();
+    holder = mp_start(hold, NULL);
+    mp_await(ready, 'h');
+}
+
 static void kill_in_the_middle(roost_uv_req *req, int status)
 {
     if (++landed == MANY / 2) mp_kill(holder);
@@ -481,9 +488,7 @@ static void kill_in_the_middle(roost_uv_req *req, int status)
 
 static void the_writer_dies_while_requests_fly(void)
 {
-    ready = mp_pipe();
-    holder = mp_start(hold, NULL);
-    mp_await(ready, 'h');
+    start_holder();
     roost_root *root = begin();
     struct roost_memory memory = ROOST_MEMORY_INIT;
     struct roost_write quick = ROOST_WRITE_INIT;
@@ -512,9 +517,7 @@ static void expect_late_or_unsent(roost_uv_req *req, int status)
 /* A stopped holder: requests time out with their receipts, which tell later what became of them. */
 static void a_stopped_writer_means_time_outs(void)
 {
-    ready = mp_pipe();
-    holder = mp_start(hold, NULL);
-    mp_await(ready, 'h');
+    start_holder();
     mp_stop(holder);
     roost_root *root = begin();
     struct roost_memory memory = ROOST_MEMORY_INIT;
@@ -528,9 +531,10 @@ static void a_stopped_writer_means_time_outs(void)
     CHECK(stopped == 500);
     uint64_t sent = 0;
     roost_uv_req *last = &many[0];
-    for (int i = 0; i < 500; i++) sent += many[i].receipt.sequence != 0;
-    for (int i = 0; i < 500; i++)
+    for (int i = 0; i < 500; i++) {
+        sent += many[i].receipt.sequence != 0;
         if (many[i].receipt.sequence > last->receipt.sequence) last = &many[i];
+    }
     CHECK(sent >= 100 && sent <= ROOST_SUBMIT_COUNT_MAX);
     CHECK(kill(holder, SIGCONT) == 0);
     answers = 0;
@@ -554,9 +558,7 @@ static void expect_late_soon(roost_uv_req *req, int status)
 
 static void each_times_out_in_its_own_time(void)
 {
-    ready = mp_pipe();
-    holder = mp_start(hold, NULL);
-    mp_await(ready, 'h');
+    start_holder();
     mp_stop(holder);
     roost_root *root = begin();
     struct roost_memory memory = ROOST_MEMORY_INIT;
@@ -597,9 +599,7 @@ static void on_enough(uv_timer_t *timer)
 /* A callback whose next request ends at once too: the rest of the loop has its turn all the same. */
 static void what_ends_at_once_starves_nobody(void)
 {
-    ready = mp_pipe();
-    holder = mp_start(hold, NULL);
-    mp_await(ready, 'h');
+    start_holder();
     mp_stop(holder);
     roost_root *root = begin();
     struct roost_memory memory = ROOST_MEMORY_INIT;
