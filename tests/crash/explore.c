@@ -9,6 +9,7 @@
  *     explore --workload W --region R [--kill K] --at K --image power|processes --seed S [--at2 K2 --image2 I --seed2 S2] [-t]
  * The second form, printed with each violation, replays one image. */
 #include <getopt.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -400,6 +401,9 @@ int main(int argc, char **argv)
     long seconds = 0;
     const char *workload = NULL;
     world.base = 1;
+    /* A third of the time: an observer's view comes zeroed from the kernel instead of being cleared, everything else stays in the heap. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
     for (int option; (option = getopt_long(argc, argv, "vt", options, NULL)) != -1;) {
         switch (option) {
         case IMAGES:

@@ -133,8 +133,8 @@ void inode_punch(struct sim *sim, struct inode *inode, uint64_t offset, uint64_t
 void inode_check_bounds(struct inode *inode)
 {
     struct range *range = inode->cache;
-    range_refresh(range);
     size_t first = (inode->size + PAGE_SIZE - 1) / PAGE_SIZE;
+    range_refresh(range, first);
     for (size_t page = bits_next(&range->touched, first); page != SIZE_MAX; page = bits_next(&range->touched, page + 1)) {
         const uint8_t *data = range->base + page * PAGE_SIZE;
         if (data[0] == 0 && memcmp(data, data + 1, PAGE_SIZE - 1) == 0) continue;
@@ -147,6 +147,7 @@ void inode_check_bounds(struct inode *inode)
 void inode_find_dirty(struct inode *inode)
 {
     if (!inode->stored || inode->is_volatile) return;
+    range_refresh(inode->cache, 0);
     inode_check_bounds(inode);
     struct bits *touched = &inode->cache->touched;
     for (size_t page = bits_next(touched, 0); page != SIZE_MAX; page = bits_next(touched, page + 1)) {

@@ -36,8 +36,8 @@ struct range *range_take(size_t reserve);
 void range_put(struct range *range); /* one reference less; the last one zeroes it back into the pool */
 void range_write(struct range *range, size_t offset, const void *from, size_t size);
 void range_zero(struct range *range, size_t offset, size_t size);
-/* Finds the pages that mappings touched, by asking the kernel which are resident. */
-void range_refresh(struct range *range);
+/* Finds the pages from `first_page` on that mappings touched, by asking the kernel which are resident. */
+void range_refresh(struct range *range, size_t first_page);
 struct range *range_copy(struct range *from, size_t size);
 
 /* ---- the disk ---- */

@@ -96,22 +96,33 @@ struct range *range_take(size_t reserve)
     return range;
 }
 
-void range_refresh(struct range *range)
+static bool is_zero(const uint8_t *data, size_t size)
 {
+    return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
+}
+
+void range_refresh(struct range *range, size_t first_page)
+{
+    enum { AT_ONCE = 64 };
     static unsigned char resident[1 << 16];
-    for (size_t offset = 0; offset < range->stored_end; offset += sizeof resident * PAGE_SIZE) {
+    for (size_t offset = first_page * PAGE_SIZE; offset < range->stored_end; offset += sizeof resident * PAGE_SIZE) {
         size_t size = range->stored_end - offset;
         if (size > sizeof resident * PAGE_SIZE) size = sizeof resident * PAGE_SIZE;
+        size_t count = (size + PAGE_SIZE - 1) / PAGE_SIZE;
         RST_CHECK(mincore(range->base + offset, size, resident) == 0);
-        for (size_t i = 0; i < (size + PAGE_SIZE - 1) / PAGE_SIZE; i++)
-            if (resident[i] & 1) bits_set(&range->touched, offset / PAGE_SIZE + i);
+        memset(resident + count, 0, (AT_ONCE - count % AT_ONCE) % AT_ONCE);
+        for (size_t i = 0; i < count; i += AT_ONCE) {
+            if (is_zero(resident + i, AT_ONCE)) continue;
+            for (size_t j = i; j < i + AT_ONCE; j++)
+                if (resident[j] & 1) bits_set(&range->touched, offset / PAGE_SIZE + j);
+        }
     }
 }
 
 void range_put(struct range *range)
 {
     if (!range || --range->references) return;
-    range_refresh(range);
+    range_refresh(range, 0);
     size_t count = 0;
     for (size_t i = 0; i < range->touched.word_count; i++) count += (size_t)__builtin_popcountll(range->touched.words[i]);
     if (count > KEPT_PAGES_MAX) {
@@ -131,11 +142,6 @@ static void touch(struct range *range, size_t offset, size_t size)
     if (!size) return;
     RST_CHECK(offset + size <= range->reserve);
     for (size_t page = offset / PAGE_SIZE; page <= (offset + size - 1) / PAGE_SIZE; page++) bits_set(&range->touched, page);
-}
-
-static bool is_zero(const uint8_t *data, size_t size)
-{
-    return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
 }
 
 /* Zeroes into an untouched page change nothing: a log's pre-written ring costs no memory. */
@@ -158,7 +164,7 @@ void range_write(struct range *range, size_t offset, const void *from, size_t si
 
 void range_zero(struct range *range, size_t offset, size_t size)
 {
-    range_refresh(range);
+    range_refresh(range, 0);
     while (size) {
         size_t part = PAGE_SIZE - offset % PAGE_SIZE;
         if (part > size) part = size;
@@ -172,7 +178,7 @@ struct range *range_copy(struct range *from, size_t size)
 {
     struct range *to = range_take(from->reserve);
     bool look = from->stored_end != 0; /* resident is not yet written: many of these pages are zero */
-    range_refresh(from);
+    range_refresh(from, 0);
     for (size_t page = bits_next(&from->touched, 0); page != SIZE_MAX; page = bits_next(&from->touched, page + 1)) {
         size_t offset = page * PAGE_SIZE;
         if (offset >= size) break;
