@@ -21,6 +21,14 @@ const char *const corpus_words[] = {
 };
 const char *const corpus_tags[] = {"red", "Red wine", "blue", "running", "a:b", NULL};
 
+/* Two that differ in case only, one with a blank, two that are too long for a term and differ at their ends. */
+const char *const corpus_names[] = {"alice",
+                                    "Alice",
+                                    "bob the builder",
+                                    "ein-sehr-langer-name-der-nicht-mehr-in-einen-begriff-passt-weil-er-länger-ist-1",
+                                    "ein-sehr-langer-name-der-nicht-mehr-in-einen-begriff-passt-weil-er-länger-ist-2",
+                                    NULL};
+
 static uint64_t state;
 
 uint64_t corpus_random(void) /* splitmix64, https://prng.di.unimi.it/splitmix64.c */
@@ -62,6 +70,8 @@ static void make_memory(struct corpus_change *change)
     }
     change->tag_count = corpus_below(3) ? 0 : corpus_below(CORPUS_TAG_COUNT_MAX + 1);
     for (size_t i = 0; i < change->tag_count; i++) change->tags[i] = corpus_tags[corpus_below(length_of(corpus_tags))];
+    if (corpus_below(3)) change->agent = corpus_names[corpus_below(length_of(corpus_names))];
+    if (corpus_below(2)) change->session = corpus_names[corpus_below(length_of(corpus_names))];
 }
 
 /* Forgets one of the memories so far, or does nothing. */
@@ -100,10 +110,16 @@ void corpus_make(struct corpus *corpus, size_t count)
 
 void corpus_free(struct corpus *corpus) { free(corpus->changes); }
 
-void corpus_bytes(const struct corpus_change *change, struct roost_bytes *ret_text, struct roost_bytes *ret_tags)
+static struct roost_bytes bytes_of(const char *string) { return string ? rst_bytes(string, strlen(string)) : rst_bytes(NULL, 0); }
+
+struct rst_searchable corpus_searchable(const struct corpus_change *change, struct roost_bytes *ret_tags)
 {
-    *ret_text = rst_bytes(change->text, strlen(change->text));
-    for (size_t i = 0; i < change->tag_count; i++) ret_tags[i] = rst_bytes(change->tags[i], strlen(change->tags[i]));
+    for (size_t i = 0; i < change->tag_count; i++) ret_tags[i] = bytes_of(change->tags[i]);
+    return (struct rst_searchable){.text = bytes_of(change->text),
+                                   .tags = ret_tags,
+                                   .tag_count = change->tag_count,
+                                   .agent = bytes_of(change->agent),
+                                   .session = bytes_of(change->session)};
 }
 
 struct rst_memory_entry corpus_entry(const struct corpus_change *change, const struct rst_terms *terms)
@@ -139,9 +155,9 @@ void corpus_segment(const struct corpus *corpus, struct rst_analyzer *analyzer, 
         } else if (change->kind == CORPUS_FORGET) {
             array_segment_add_tombstone(ret_segment, change->id, change->lsn);
         } else {
-            struct roost_bytes text, tags[CORPUS_TAG_COUNT_MAX];
-            corpus_bytes(change, &text, tags);
-            RST_CHECK(rst_analyze_memory(analyzer, text, tags, change->tag_count, &terms) == 0);
+            struct roost_bytes tags[CORPUS_TAG_COUNT_MAX];
+            struct rst_searchable memory = corpus_searchable(change, tags);
+            RST_CHECK(rst_analyze_memory(analyzer, &memory, &terms) == 0);
             struct rst_memory_entry entry = corpus_entry(change, &terms);
             array_segment_add_memory(ret_segment, &entry, &terms);
         }

@@ -5,6 +5,7 @@
 #define RST_TESTS_CORPUS_H
 
 #include "array_segment.h"
+#include "index/analysis.h"
 
 enum { CORPUS_TAG_COUNT_MAX = 3 };
 enum corpus_kind { CORPUS_MEMORY, CORPUS_FORGET, CORPUS_KEY };
@@ -15,6 +16,7 @@ struct corpus_change {
     char text[400];
     const char *tags[CORPUS_TAG_COUNT_MAX];
     size_t tag_count;
+    const char *agent, *session; /* NULL: none */
     char key[24];
     bool deleted;           /* CORPUS_KEY */
     uint64_t forgotten_lsn; /* CORPUS_MEMORY: 0: never */
@@ -30,11 +32,13 @@ uint32_t corpus_below(uint32_t limit);
 
 void corpus_make(struct corpus *corpus, size_t count);
 void corpus_free(struct corpus *corpus);
-/* The words texts are made of, and tags; NULL after the last. */
+/* The words texts are made of, tags, and the names of agents and sessions; NULL after the last. */
 extern const char *const corpus_words[];
 extern const char *const corpus_tags[];
+extern const char *const corpus_names[];
 
-void corpus_bytes(const struct corpus_change *change, struct roost_bytes *ret_text, struct roost_bytes *ret_tags);
+/* What the analysis gets; ret_tags: room for CORPUS_TAG_COUNT_MAX. */
+struct rst_searchable corpus_searchable(const struct corpus_change *change, struct roost_bytes *ret_tags);
 /* The entry that a change makes. */
 struct rst_memory_entry corpus_entry(const struct corpus_change *change, const struct rst_terms *terms);
 struct rst_map_entry corpus_map_entry(const struct corpus_change *change);

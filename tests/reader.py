@@ -186,6 +186,7 @@ RECORD_MAGIC = magic("RECORD_MAGIC", 4)
 MEMORY, FORGET, KEY_SET, KEY_DELETE, STREAM, STATE, EPOCH, VOID = (
     CONSTANTS["RECORD_" + name] for name in ("MEMORY", "FORGET", "KEY_SET", "KEY_DELETE", "STREAM", "STATE", "EPOCH", "VOID"))
 FIELD_END, FIELD_KEY, FIELD_NAME, FIELD_TAG = (CONSTANTS["FIELD_" + name] for name in ("END", "KEY", "NAME", "TAG"))
+FIELDS_ORIGIN = {CONSTANTS["FIELD_" + name]: name.lower() for name in ("AGENT", "SESSION", "PROCESS", "TOOL", "METADATA")}
 ALIGNMENT = CONSTANTS["RECORD_ALIGNMENT"]
 
 
@@ -527,7 +528,8 @@ class Root:
                 memories.pop(record.extra, None)
                 memories[record.number] = {"id": record.number, "text": text(record.payload), "key": text(key) if key else None,
                                            "tags": [text(value) for tag, value in record.fields() if tag == FIELD_TAG],
-                                           "time_ns": record.time_ns, "lsn": record.lsn}
+                                           "time_ns": record.time_ns, "lsn": record.lsn,
+                                           **{FIELDS_ORIGIN[tag]: text(value) for tag, value in record.fields() if tag in FIELDS_ORIGIN}}
             elif record.kind == FORGET:
                 memories.pop(record.number, None)
             elif record.kind == KEY_SET:

@@ -90,8 +90,9 @@ struct roost_pin {
 
 #define ROOST_RECORD_SIZE_MAX (1u << 30)  /* bytes of a memory's text, a key's value, a stream's entry */
 #define ROOST_KEY_SIZE_MAX 1024u          /* bytes of a key, a stream's name, a memory's key; no NUL inside */
-#define ROOST_NAME_SIZE_MAX 255u          /* bytes of an agent's name, a tag, a status; no NUL inside */
+#define ROOST_NAME_SIZE_MAX 255u          /* bytes of an agent's or a session's name, a tag, a status; no NUL inside */
 #define ROOST_TAG_COUNT_MAX 256u          /* tags of one memory */
+#define ROOST_METADATA_SIZE_MAX 16384u    /* bytes of a memory's metadata */
 #define ROOST_STATE_SIZE_MAX 4096u        /* bytes of one agent state as stored: texts, plus 4 for each, plus 64 */
 #define ROOST_STATE_COUNT_MAX 256u        /* named states that live processes hold at one time */
 #define ROOST_INDEXED_SIZE_MAX (1u << 20) /* bytes at the beginning of a memory's text that search looks at */
@@ -248,14 +249,17 @@ struct roost_memory {
     roost_id id;
     roost_lsn lsn;
     struct roost_pin pin;
+    /* Where it comes from, given by who stores it; each may be empty. Exact bytes, UTF-8, ROOST_NAME_SIZE_MAX at most: */
+    struct roost_bytes agent, session; /* who remembered it, in which of its sessions: a search can be limited to them */
+    struct roost_bytes process, tool;  /* by which program and which of its tools: shown, not searched */
+    struct roost_bytes metadata;       /* what else belongs to it: a JSON object, kept as it is written. Not searched */
 };
 #define ROOST_MEMORY_INIT \
     { \
-        sizeof(struct roost_memory), {NULL, 0}, {NULL, 0}, NULL, 0, 0, 0, 0, \
+        sizeof(struct roost_memory), {NULL, 0}, {NULL, 0}, NULL, 0, 0, 0, 0, {{NULL, NULL}}, {NULL, 0}, {NULL, 0}, {NULL, 0}, \
+            {NULL, 0}, \
         { \
-            { \
-                NULL, NULL \
-            } \
+            NULL, 0 \
         } \
     }
 
@@ -352,18 +356,21 @@ ROOST_API ROOST_MUST int roost_locate(roost_root *root, roost_id id, struct roos
 
 /* ---- Search ------------------------------------------------------------------------------------------------------ */
 
-/* The query language: words, any of which may match; +word must match; -word must not; "a phrase"; prefix*; tag:name. A
- * memory's score is BM25 (k1 1.2, b 0.75; Robertson and Zaragoza, 2009) over text and tags, with the statistics of the
- * whole root at the moment of the search. */
+/* The query language: words, any of which may match; +word must match; -word must not; "a phrase"; prefix*; tag:name; and agent:name
+ * and session:name, which leave out what others (after a -: what they) remembered and add nothing to a score; names with blanks in quotes.
+ * A query of nothing but such filters finds all that they let through, the newest first. A memory's score is BM25 (k1 1.2, b 0.75;
+ * Robertson and Zaragoza, 2009) over text and tags, with the statistics of the whole root at the moment of the search. */
 struct roost_query {
     size_t size;
     uint32_t limit; /* hits at most; 0: 20 */
     uint32_t reserved;
     struct roost_bytes text; /* UTF-8 */
+    /* Only what this agent, in this session, remembered (exactly these bytes); size 0: anybody. */
+    struct roost_bytes agent, session;
 };
 #define ROOST_QUERY_INIT \
     { \
-        sizeof(struct roost_query), 0, 0, { NULL, 0 } \
+        sizeof(struct roost_query), 0, 0, {NULL, 0}, {NULL, 0}, { NULL, 0 } \
     }
 struct roost_hit {
     size_t size;
@@ -373,10 +380,14 @@ struct roost_hit {
     const struct roost_bytes *tags;
     size_t tag_count;
     int64_t time_ns;
+    struct roost_bytes agent, session, process, tool, metadata; /* as in struct roost_memory; valid as text is */
 };
 #define ROOST_HIT_INIT \
     { \
-        sizeof(struct roost_hit), 0, 0, {NULL, 0}, {NULL, 0}, NULL, 0, 0 \
+        sizeof(struct roost_hit), 0, 0, {NULL, 0}, {NULL, 0}, NULL, 0, 0, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, \
+        { \
+            NULL, 0 \
+        } \
     }
 ROOST_API ROOST_MUST int roost_search(roost_root *root, const struct roost_query *query, roost_hits **ret_hits);
 /* The best first; equal scores by descending id. 1: ret_hit is filled; 0: there are no more. ROOST_ECORRUPT: that memory is damaged. Its id

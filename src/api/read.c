@@ -49,6 +49,11 @@ int rst_fill_memory(struct rst_engine *engine, const struct rst_memory_entry *en
     struct roost_memory memory = ROOST_MEMORY_INIT;
     memory.text = record.payload;
     rst_fields_find(record.fields, RST_FIELD_KEY, &memory.key);
+    rst_fields_find(record.fields, RST_FIELD_AGENT, &memory.agent);
+    rst_fields_find(record.fields, RST_FIELD_SESSION, &memory.session);
+    rst_fields_find(record.fields, RST_FIELD_PROCESS, &memory.process);
+    rst_fields_find(record.fields, RST_FIELD_TOOL, &memory.tool);
+    rst_fields_find(record.fields, RST_FIELD_METADATA, &memory.metadata);
     memory.tags = *ret_tags;
     memory.tag_count = tag_count;
     memory.time_ns = record.header.time_ns;
@@ -186,6 +191,8 @@ int roost_search(roost_root *root, const struct roost_query *given, roost_hits *
     if (!hits || !hits->scored || !hits->entries) err = rst_fail(ROOST_ENOMEM, "no memory for %zu hits", limit);
     if (!err) err = rst_analyzer_borrow(root->engine, &analyzer);
     if (!err) err = rst_query_parse(analyzer, query.text, &parsed);
+    if (!err && query.agent.size) err = rst_query_limit(parsed, RST_TERM_AGENT, query.agent);
+    if (!err && query.session.size) err = rst_query_limit(parsed, RST_TERM_SESSION, query.session);
     while (!err && (err = search_once(root->engine, analyzer, parsed, limit, hits)) == ROOST_EAGAIN) err = 0;
     rst_query_free(parsed);
     if (analyzer) rst_analyzer_return(root->engine, analyzer);
@@ -221,7 +228,12 @@ int roost_hits_next(roost_hits *hits, struct roost_hit *ret_hit)
                             .text = memory.text,
                             .tags = memory.tags,
                             .tag_count = memory.tag_count,
-                            .time_ns = memory.time_ns};
+                            .time_ns = memory.time_ns,
+                            .agent = memory.agent,
+                            .session = memory.session,
+                            .process = memory.process,
+                            .tool = memory.tool,
+                            .metadata = memory.metadata};
     RST_API_GIVE(ret_hit, hit);
     return 1;
 }

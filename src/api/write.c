@@ -6,6 +6,7 @@
 
 #include "api/internal.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "os/os.h"
 
 struct batch_op {
@@ -47,6 +48,21 @@ static int check_size(struct roost_bytes bytes, const char *what)
     return rst_fail(ROOST_E2BIG, "%s has %zu bytes; at most %u are possible", what, bytes.size, ROOST_RECORD_SIZE_MAX);
 }
 
+static int check_metadata(struct roost_bytes metadata)
+{
+    if (metadata.size > ROOST_METADATA_SIZE_MAX)
+        return rst_fail(ROOST_E2BIG, "the metadata has %zu bytes; at most %u are possible", metadata.size,
+                        ROOST_METADATA_SIZE_MAX);
+    struct rst_json_document document;
+    int err = 0;
+    if (!rst_json_parse(metadata.data, metadata.size, &document))
+        err = rst_fail(ROOST_EINVAL, "the metadata: %s", document.error);
+    else if (document.root->kind != RST_JSON_OBJECT)
+        err = rst_fail(ROOST_EINVAL, "the metadata is JSON, but no object");
+    rst_json_free(&document);
+    return err;
+}
+
 static int check_memory(const struct roost_memory *memory)
 {
     if (!memory) return rst_fail(ROOST_EINVAL, "no memory was given");
@@ -57,6 +73,11 @@ static int check_memory(const struct roost_memory *memory)
     if (!err && memory->tag_count > ROOST_TAG_COUNT_MAX)
         err = rst_fail(ROOST_E2BIG, "a memory with %zu tags; at most %u are possible", memory->tag_count, ROOST_TAG_COUNT_MAX);
     for (size_t i = 0; !err && i < memory->tag_count; i++) err = rst_check_name(memory->tags[i], "a tag");
+    if (!err && memory->agent.size) err = rst_check_name(memory->agent, "the agent's name");
+    if (!err && memory->session.size) err = rst_check_name(memory->session, "the session's name");
+    if (!err && memory->process.size) err = rst_check_name(memory->process, "the process's name");
+    if (!err && memory->tool.size) err = rst_check_name(memory->tool, "the tool's name");
+    if (!err && memory->metadata.size) err = check_metadata(memory->metadata);
     return err;
 }
 
@@ -91,6 +112,11 @@ static int add_memory(roost_batch *batch, const struct roost_memory *given)
     size_t fields_offset = batch->fields.size;
     if (memory.key.size) rst_fields_add(&batch->fields, RST_FIELD_KEY, memory.key);
     for (size_t i = 0; i < memory.tag_count; i++) rst_fields_add(&batch->fields, RST_FIELD_TAG, memory.tags[i]);
+    if (memory.agent.size) rst_fields_add(&batch->fields, RST_FIELD_AGENT, memory.agent);
+    if (memory.session.size) rst_fields_add(&batch->fields, RST_FIELD_SESSION, memory.session);
+    if (memory.process.size) rst_fields_add(&batch->fields, RST_FIELD_PROCESS, memory.process);
+    if (memory.tool.size) rst_fields_add(&batch->fields, RST_FIELD_TOOL, memory.tool);
+    if (memory.metadata.size) rst_fields_add(&batch->fields, RST_FIELD_METADATA, memory.metadata);
     return add_op(batch, (struct rst_op){.kind = RST_OP_MEMORY, .time_ns = memory.time_ns}, fields_offset, memory.text);
 }
 

@@ -9,6 +9,9 @@
 
 #include <roost/roost.h>
 
+#include "base/json.h"
+#include "base/utf8.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -111,7 +114,6 @@ uint64_t cli_size(const struct cli *cli, const char *what, const char *text); /*
 uint64_t cli_milliseconds(const struct cli *cli, const char *what, const char *text);
 uint64_t cli_milliseconds_max(const struct cli *cli, const char *what, const char *text, uint64_t seconds_max);
 roost_id cli_memory_id(const struct cli *cli, const char *text);
-bool cli_parse_number(const char *text, size_t size, uint64_t *ret_number);
 
 /* ---- Errors ------------------------------------------------------------------------------------------------------ */
 
@@ -211,43 +213,19 @@ void json_line_end(struct json_writer *writer);
 /* Several strings; NAME_base64 holds all of them when one is not UTF-8. */
 void json_bytes_list(struct json_writer *writer, const char *name, const struct roost_bytes *list, size_t count);
 void json_memory_fields(struct json_writer *writer, const struct roost_memory *memory);
+/* Of these only what is there: agent, session, process, tool, metadata (as an object, or as the string metadata_text). */
+void json_origin_fields(struct json_writer *writer, const struct roost_memory *memory);
+/* JSON that was checked and has no line end, as it is written. */
+void json_raw(struct json_writer *writer, const char *name, struct roost_bytes json);
 void json_item_fields(struct json_writer *writer, const struct roost_item *item, const char *value_name);
 void json_state_fields(struct json_writer *writer, const struct roost_state *state);
-bool utf8_valid(const void *data, size_t size, size_t *ret_offset);
 
 /* ---- JSON in ----------------------------------------------------------------------------------------------------- */
 
-enum json_kind { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
-struct json_value {
-    enum json_kind kind;
-    struct roost_bytes name;         /* in an object */
-    struct roost_bytes text;         /* string: decoded; number: as written */
-    struct json_value *first, *next; /* children; the next sibling */
-};
-struct json_document {
-    struct json_value *root;
-    char error[160]; /* what is wrong, with the byte; "" if nothing */
-    void *blocks;
-};
-/* Reads one JSON value that fills the text. The document owns what it decoded; json_free in any case. */
-bool json_parse(const char *text, size_t size, struct json_document *ret_document);
-void json_free(struct json_document *document);
-const struct json_value *json_member(const struct json_value *object, const char *name);
-/* Fields of an object that may be absent (then nothing is set). They return false with a sentence in error if the
- * type is wrong. */
-struct json_reader {
-    struct json_document *document;
-    const struct json_value *object;
-};
-bool json_read_bytes(struct json_reader *reader, const char *name, struct roost_bytes *ret_bytes, bool *ret_there);
-bool json_read_unsigned(struct json_reader *reader, const char *name, uint64_t *ret_number);
-bool json_read_signed(struct json_reader *reader, const char *name, int64_t *ret_number);
-bool json_read_bytes_list(struct json_reader *reader, const char *name, struct roost_bytes **ret_list, size_t *ret_count);
 /* Leaves the first of equal ones; returns how many are left. */
 size_t cli_drop_repeated(struct roost_bytes *list, size_t count);
-/* A memory from an object {text, key, tags, time_ns}; it lives as long as the document. */
-bool json_read_memory(struct json_reader *reader, struct roost_memory *ret_memory);
-void *json_allocate(struct json_document *document, size_t size);
+/* A memory from an object as json_memory_fields writes it (id and lsn are passed over); it lives as long as the document. */
+bool json_read_memory(struct rst_json_reader *reader, struct roost_memory *ret_memory);
 
 /* ---- Input ------------------------------------------------------------------------------------------------------- */
 

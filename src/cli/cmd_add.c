@@ -7,12 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPTION_TAG = 1, OPTION_KEY, OPTION_FILE, OPTION_TIME, OPTION_ON_ERROR };
+enum { OPTION_TAG = 1, OPTION_KEY, OPTION_FILE, OPTION_TIME, OPTION_AGENT, OPTION_SESSION, OPTION_METADATA, OPTION_ON_ERROR };
 static const struct cli_option options[] = {
     {OPTION_TAG, 't', "tag", "NAME", "a tag; may be given several times"},
     {OPTION_KEY, 'k', "key", "KEY", "names the memory: a later one with the same key replaces it, and the older id is gone"},
     {OPTION_FILE, 'f', "file", "FILE", "the text is what is in FILE (- for stdin)"},
     {OPTION_TIME, 0, "time-ns", "NUMBER", "when it happened: nanoseconds since 1970, negative before (default now)"},
+    {OPTION_AGENT, 'a', "agent", "NAME", "who remembers it: searches can ask for agent:NAME (default $ROOST_AGENT)"},
+    {OPTION_SESSION, 0, "session", "NAME", "in which of its sessions: session:NAME (default $ROOST_SESSION)"},
+    {OPTION_METADATA, 0, "metadata", "JSON", "what else belongs to it: a JSON object, kept as it is written"},
     {OPTION_ON_ERROR, 0, "on-error", "ACTION", "with --json: stop at a bad line (the default), or continue with the next"},
     CLI_OPTION_LEVEL,
     CLI_OPTION_END,
@@ -40,6 +43,15 @@ static void read_options(struct cli *cli, struct add *add)
             break;
         case OPTION_FILE:
             add->file = cli->value;
+            break;
+        case OPTION_AGENT:
+            add->memory.agent = roost_text(cli->value);
+            break;
+        case OPTION_SESSION:
+            add->memory.session = roost_text(cli->value);
+            break;
+        case OPTION_METADATA:
+            add->memory.metadata = roost_text(cli->value);
             break;
         case OPTION_TIME:
             add->memory.time_ns = cli_signed(cli, "--time-ns", cli->value);
@@ -94,6 +106,8 @@ static int run(struct cli *cli)
     struct add add = {.memory = ROOST_MEMORY_INIT, .feed = {FEED_ADD, false, 0}};
     struct roost_bytes text = {NULL, 0};
     read_options(cli, &add);
+    if (!add.memory.agent.data) add.memory.agent = roost_text(getenv("ROOST_AGENT"));
+    if (!add.memory.session.data) add.memory.session = roost_text(getenv("ROOST_SESSION"));
     if (cli->json && !cli->operand_count && !add.file) return add_lines(cli, &add);
     if (add.on_error) cli_usage(cli, "--on-error goes with --json and lines on stdin");
     int code = cli_read_content(cli, 0, add.file, "the text", &text);
@@ -116,8 +130,9 @@ const struct cli_command command_add = {
     "UTF-8. When\n"
     "the command returns, every process finds it.\n\n"
     "With --json and no TEXT it reads one memory a line from stdin: "
-    "{\"text\":\"...\",\"key\":\"...\",\"tags\":[\"...\"],\"time_ns\":N},\n"
-    "all but text optional, and prints {\"id\":\"N\"} for each when it is committed. It commits every line as soon as "
+    "{\"text\":\"...\",\"key\":\"...\",\"tags\":[\"...\"],\"time_ns\":N,\n"
+    "\"agent\":\"...\",\"session\":\"...\",\"metadata\":{...}}, all but text optional, and prints {\"id\":\"N\"} for each when "
+    "it is committed. It commits every line as soon as "
     "it is read,\n"
     "and many at once when many wait. A bad line ends it, after all before it were committed.",
     options,

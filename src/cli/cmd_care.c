@@ -125,8 +125,8 @@ static int run_settle(struct cli *cli)
     struct roost_receipt receipt = {0, 0, 0, 0};
     cli_no_options(cli, 1, 1);
     const char *text = cli->operands[0], *colon = strchr(text, ':');
-    if (!colon || !cli_parse_number(text, (size_t)(colon - text), &receipt.client) ||
-        !cli_parse_number(colon + 1, strlen(colon + 1), &receipt.sequence))
+    if (!colon || !rst_parse_number(text, (size_t)(colon - text), &receipt.client) ||
+        !rst_parse_number(colon + 1, strlen(colon + 1), &receipt.sequence))
         cli_usage(cli, "a receipt looks like 1234567890:12, not \"%s\"", text);
     int code = cli_open(cli, CLI_WRITING);
     if (code) return code;

@@ -6,14 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_LIMIT = 1 };
+enum { OPTION_LIMIT = 1, OPTION_AGENT, OPTION_SESSION };
 static const struct cli_option options[] = {
     {OPTION_LIMIT, 'n', "limit", "N", "at most N hits (default 20)"},
+    {OPTION_AGENT, 'a', "agent", "NAME", "only what this agent remembered"},
+    {OPTION_SESSION, 0, "session", "NAME", "only what was remembered in this session"},
     CLI_OPTION_END,
 };
 
 static void json_hit(struct json_writer *writer, const struct roost_hit *hit)
 {
+    struct roost_memory origin = {
+        .agent = hit->agent, .session = hit->session, .process = hit->process, .tool = hit->tool, .metadata = hit->metadata};
     json_open(writer, NULL, '{');
     json_id(writer, "id", hit->id);
     json_bytes(writer, "key", hit->key);
@@ -21,6 +25,7 @@ static void json_hit(struct json_writer *writer, const struct roost_hit *hit)
     json_bytes(writer, "text", hit->text);
     json_bytes_list(writer, "tags", hit->tags, hit->tag_count);
     json_signed(writer, "time_ns", hit->time_ns);
+    json_origin_fields(writer, &origin);
     json_close(writer, '}');
 }
 
@@ -104,8 +109,13 @@ static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 /* One piece of the query from `at` on: up to the closing quote, or to the next blank or quote. Returns where it ends. */
 static size_t take_piece(const char *text, size_t size, size_t at, bool *ret_word)
 {
-    bool tag = size - at >= 4 && memcmp(text + at, "tag:", 4) == 0;
-    if (tag) at += 4;
+    static const char *const fields[] = {"tag:", "agent:", "session:"};
+    bool tag = false;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0] && !tag; i++) {
+        size_t length = strlen(fields[i]);
+        tag = size - at >= length && memcmp(text + at, fields[i], length) == 0;
+        if (tag) at += length;
+    }
     bool quoted = at < size && text[at] == '"';
     size_t first = at += quoted;
     while (at < size && text[at] != '"' && (quoted || !is_space(text[at]))) at++;
@@ -117,7 +127,7 @@ static void check_query(const struct cli *cli, struct roost_bytes query)
 {
     const char *text = query.data;
     bool excluded = false;
-    if (query.size && !utf8_valid(text, query.size, NULL)) return; /* the library says where */
+    if (query.size && !rst_utf8_valid(text, query.size, NULL)) return; /* the library says where */
     for (size_t at = 0; at < query.size;) {
         bool word = false, not = text[at] == '-';
         if (is_space(text[at])) {
@@ -133,35 +143,48 @@ static void check_query(const struct cli *cli, struct roost_bytes query)
     cli_usage(cli, "the query has no word to look for; give a word, \"a phrase\", prefix* or tag:NAME");
 }
 
+static void read_options(struct cli *cli, struct roost_query *query)
+{
+    int option;
+    while ((option = cli_next(cli)) != 0) {
+        if (option == OPTION_AGENT) {
+            query->agent = roost_text(cli->value);
+        } else if (option == OPTION_SESSION) {
+            query->session = roost_text(cli->value);
+        } else {
+            uint64_t limit = cli_number_max(cli, "--limit", cli->value, UINT32_MAX);
+            if (limit == 0) cli_usage(cli, "--limit is at least 1");
+            query->limit = (uint32_t)limit;
+        }
+    }
+    bool limited = query->agent.size || query->session.size;
+    cli_operand_count(cli, limited ? 0 : 1, -1);
+}
+
 static int run(struct cli *cli)
 {
     struct roost_query query = ROOST_QUERY_INIT;
     struct roost_bytes text = {NULL, 0};
-    while (cli_next(cli)) {
-        uint64_t limit = cli_number_max(cli, "--limit", cli->value, UINT32_MAX);
-        if (limit == 0) cli_usage(cli, "--limit is at least 1");
-        query.limit = (uint32_t)limit;
-    }
-    cli_operand_count(cli, 1, -1);
-    int code = cli_read_content(cli, 0, NULL, "the query", &text);
+    read_options(cli, &query);
+    int code = cli->operand_count ? cli_read_content(cli, 0, NULL, "the query", &text) : CLI_OK;
     if (code) return code;
     query.text = text;
-    check_query(cli, text);
+    if (cli->operand_count) check_query(cli, text);
     code = cli_open(cli, CLI_READING);
     if (!code) code = search(cli, &query);
     free((void *)(uintptr_t)text.data);
     return code;
 }
-const struct cli_command command_search = {"search",
-                                           "QUERY...",
-                                           "Find memories by words, the best first",
-                                           "QUERY: words, any of which may match; +word must match; -word must not; \"a "
-                                           "phrase\"; prefix*; tag:name; - alone: what stdin "
-                                           "says. Put -- "
-                                           "before a query\n"
-                                           "that begins with a dash. At least one word, phrase, prefix or tag must be able to "
-                                           "match. A line each: id, score (BM25), text. With --json: "
-                                           "{\"hits\":[{\"id\",\"key\",\"score\",\"text\",\"tags\",\n"
-                                           "\"time_ns\"}]}. No hit is no failure.",
-                                           options,
-                                           run};
+const struct cli_command command_search = {
+    "search",
+    "QUERY...",
+    "Find memories by words, the best first",
+    "QUERY: words, any of which may match; +word must match; -word must not; \"a phrase\"; prefix*; tag:name; agent:name\n"
+    "and session:name leave out what others remembered; - alone: what stdin says. Put -- before a query that begins with a\n"
+    "dash. At least one word, phrase, prefix, tag or name must be able to match; with --agent or --session there need be no\n"
+    "query: that shows all they remembered, the newest first. A line each: id, score (BM25), text. With --json: {\"hits\":[{\n"
+    "\"id\",\"key\",\"score\",\"text\",\"tags\",\"time_ns\", and where they are known "
+    "\"agent\",\"session\",\"process\",\"tool\",\n"
+    "\"metadata\"}]}. No hit is no failure.",
+    options,
+    run};

@@ -13,6 +13,43 @@
 #include <string.h>
 #include <time.h>
 
+size_t cli_drop_repeated(struct roost_bytes *list, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool repeated = false;
+        for (size_t k = 0; k < kept && !repeated; k++)
+            repeated = list[k].size == list[i].size && (!list[i].size || memcmp(list[k].data, list[i].data, list[i].size) == 0);
+        if (!repeated) list[kept++] = list[i];
+    }
+    return kept;
+}
+
+bool json_read_memory(struct rst_json_reader *reader, struct roost_memory *ret_memory)
+{
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    struct roost_bytes *tags = NULL;
+    bool there = false;
+    if (!rst_json_read_bytes(reader, "text", &memory.text, &there) || !rst_json_read_bytes(reader, "key", &memory.key, NULL) ||
+        !rst_json_read_bytes_list(reader, "tags", &tags, &memory.tag_count) ||
+        !rst_json_read_signed(reader, "time_ns", &memory.time_ns) || !rst_json_read_bytes(reader, "agent", &memory.agent, NULL) ||
+        !rst_json_read_bytes(reader, "session", &memory.session, NULL) ||
+        !rst_json_read_bytes(reader, "metadata_text", &memory.metadata, NULL) ||
+        !rst_json_read_bytes(reader, "process", &memory.process, NULL) ||
+        !rst_json_read_bytes(reader, "tool", &memory.tool, NULL))
+        return false;
+    const struct rst_json_value *metadata = rst_json_member(reader->object, "metadata");
+    if (metadata && metadata->kind != RST_JSON_OBJECT && metadata->kind != RST_JSON_NULL)
+        return rst_json_wrong(reader->document, "\"metadata\" must be an object");
+    if (metadata && metadata->kind == RST_JSON_OBJECT) memory.metadata = metadata->raw;
+    if (!there) return rst_json_wrong(reader->document, "the field \"text\" is missing");
+    if (memory.text.size == 0) return rst_json_wrong(reader->document, "\"text\" is empty; a memory needs text");
+    memory.tags = tags;
+    memory.tag_count = cli_drop_repeated(tags, memory.tag_count);
+    *ret_memory = memory;
+    return true;
+}
+
 /* Large enough that the commit's cost vanishes beside the lines', small enough for any root's live segment. */
 enum { BATCH_COUNT_MAX = 1000, BATCH_SIZE_MAX = 128 * 1024 };
 
@@ -73,11 +110,12 @@ static int64_t now_ns(void)
 
 /* Fields that are in our own output and need no storing, and those we store. Anything else is the caller's mistake
  * or belongs to a later version; one word about it is better than silence. */
-static void warn_unknown(struct feed *feed, uint64_t number, const struct json_value *object)
+static void warn_unknown(struct feed *feed, uint64_t number, const struct rst_json_value *object)
 {
-    static const char *const known[] = {"text",    "key", "key_base64", "tags",  "tags_base64",
-                                        "time_ns", "id",  "lsn",        "score", "text_base64"};
-    for (const struct json_value *field = object->first; field && !feed->warned; field = field->next) {
+    static const char *const known[] = {"text",    "key",  "key_base64", "tags",         "tags_base64", "time_ns",
+                                        "id",      "lsn",  "score",      "text_base64",  "agent",       "session",
+                                        "process", "tool", "metadata",   "metadata_text"};
+    for (const struct rst_json_value *field = object->first; field && !feed->warned; field = field->next) {
         bool found = false;
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
             found = found || (strlen(known[i]) == field->name.size && memcmp(known[i], field->name.data, field->name.size) == 0);
@@ -88,7 +126,7 @@ static void warn_unknown(struct feed *feed, uint64_t number, const struct json_v
     }
 }
 
-static int add_memory(struct feed *feed, struct json_reader *reader, uint64_t number, bool *ret_good)
+static int add_memory(struct feed *feed, struct rst_json_reader *reader, uint64_t number, bool *ret_good)
 {
     struct roost_memory memory = ROOST_MEMORY_INIT;
     if (!json_read_memory(reader, &memory)) return ROOST_OK;
@@ -97,12 +135,12 @@ static int add_memory(struct feed *feed, struct json_reader *reader, uint64_t nu
     return roost_batch_append(feed->batch, &memory);
 }
 
-static int add_key(struct feed *feed, struct json_reader *reader, bool *ret_good)
+static int add_key(struct feed *feed, struct rst_json_reader *reader, bool *ret_good)
 {
     struct roost_bytes key = {NULL, 0}, value = {NULL, 0};
     struct roost_write write = ROOST_WRITE_INIT;
-    if (!json_read_bytes(reader, "key", &key, NULL) || !json_read_bytes(reader, "value", &value, NULL) ||
-        !json_read_signed(reader, "expires_ns", &write.expires_ns))
+    if (!rst_json_read_bytes(reader, "key", &key, NULL) || !rst_json_read_bytes(reader, "value", &value, NULL) ||
+        !rst_json_read_signed(reader, "expires_ns", &write.expires_ns))
         return ROOST_OK;
     *ret_good = true;
     if (write.expires_ns && write.expires_ns <= now_ns()) {
@@ -112,16 +150,16 @@ static int add_key(struct feed *feed, struct json_reader *reader, bool *ret_good
     return roost_batch_kv_set(feed->batch, key, value, &write);
 }
 
-static int add_stream(struct feed *feed, struct json_reader *reader, bool *ret_good)
+static int add_stream(struct feed *feed, struct rst_json_reader *reader, bool *ret_good)
 {
     struct roost_bytes name = {NULL, 0}, entry = {NULL, 0};
-    if (!json_read_bytes(reader, "name", &name, NULL) || !json_read_bytes(reader, "entry", &entry, NULL)) return ROOST_OK;
+    if (!rst_json_read_bytes(reader, "name", &name, NULL) || !rst_json_read_bytes(reader, "entry", &entry, NULL)) return ROOST_OK;
     *ret_good = true;
     return roost_batch_stream_append(feed->batch, name, entry);
 }
 
 /* ret_good stays false when the line itself is wrong: then the document has the words, else roost_error_detail(). */
-static int add_change(struct feed *feed, enum line_kind kind, struct json_reader *reader, uint64_t number, bool *ret_good)
+static int add_change(struct feed *feed, enum line_kind kind, struct rst_json_reader *reader, uint64_t number, bool *ret_good)
 {
     switch (kind) {
     case LINE_MEMORY:
@@ -133,20 +171,20 @@ static int add_change(struct feed *feed, enum line_kind kind, struct json_reader
     }
 }
 
-static bool read_extra(struct json_reader *reader, struct roost_state *state)
+static bool read_extra(struct rst_json_reader *reader, struct roost_state *state)
 {
-    const struct json_value *list = json_member(reader->object, "extra");
+    const struct rst_json_value *list = rst_json_member(reader->object, "extra");
     size_t count = 0;
-    if (!list || list->kind == JSON_NULL) return true;
-    for (const struct json_value *child = list->first; child; child = child->next) count++;
-    struct roost_extra *extra = json_allocate(reader->document, (count + 1) * sizeof *extra);
+    if (!list || list->kind == RST_JSON_NULL) return true;
+    for (const struct rst_json_value *child = list->first; child; child = child->next) count++;
+    struct roost_extra *extra = rst_json_allocate(reader->document, (count + 1) * sizeof *extra);
     if (!extra) return false;
     memset(extra, 0, (count + 1) * sizeof *extra);
     count = 0;
-    for (const struct json_value *child = list->first; child; child = child->next, count++) {
-        struct json_reader inner = {reader->document, child};
-        if (!json_read_bytes(&inner, "name", &extra[count].name, NULL) ||
-            !json_read_bytes(&inner, "value", &extra[count].value, NULL))
+    for (const struct rst_json_value *child = list->first; child; child = child->next, count++) {
+        struct rst_json_reader inner = {reader->document, child};
+        if (!rst_json_read_bytes(&inner, "name", &extra[count].name, NULL) ||
+            !rst_json_read_bytes(&inner, "value", &extra[count].value, NULL))
             return false;
     }
     state->extra = extra;
@@ -154,14 +192,14 @@ static bool read_extra(struct json_reader *reader, struct roost_state *state)
     return true;
 }
 
-static int publish_state(struct feed *feed, struct json_reader *reader, bool *ret_good)
+static int publish_state(struct feed *feed, struct rst_json_reader *reader, bool *ret_good)
 {
     struct roost_state state = ROOST_STATE_INIT;
     struct roost_write write = cli_write_options(feed->cli);
     state.flags = ROOST_STATE_UNOWNED;
-    if (!json_read_bytes(reader, "name", &state.name, NULL) || !json_read_bytes(reader, "status", &state.status, NULL) ||
-        !json_read_unsigned(reader, "active_memory_count", &state.active_memory_count) ||
-        !json_read_unsigned(reader, "last_updated_id", &state.last_updated_id) || !read_extra(reader, &state))
+    if (!rst_json_read_bytes(reader, "name", &state.name, NULL) || !rst_json_read_bytes(reader, "status", &state.status, NULL) ||
+        !rst_json_read_unsigned(reader, "active_memory_count", &state.active_memory_count) ||
+        !rst_json_read_unsigned(reader, "last_updated_id", &state.last_updated_id) || !read_extra(reader, &state))
         return ROOST_OK;
     *ret_good = true;
     return roost_state_publish(feed->cli->root, &state, &write);
@@ -172,18 +210,18 @@ static int publish_state(struct feed *feed, struct json_reader *reader, bool *re
 /* Puts a line that was good before into the (empty) batch again. */
 static int repeat_line(struct feed *feed, const struct waiting_line *line)
 {
-    struct json_document document;
-    struct json_reader reader;
+    struct rst_json_document document;
+    struct rst_json_reader reader;
     bool good = false;
     int error = ROOST_EINVAL;
-    if (json_parse(line->text, line->size, &document)) {
+    if (rst_json_parse(line->text, line->size, &document)) {
         static const char *const members[] = {"memory", "key", "stream"};
-        const struct json_value *object = document.root;
-        if (feed->options->kind == FEED_IMPORT) object = json_member(object, members[line->kind]);
-        reader = (struct json_reader){&document, object};
+        const struct rst_json_value *object = document.root;
+        if (feed->options->kind == FEED_IMPORT) object = rst_json_member(object, members[line->kind]);
+        reader = (struct rst_json_reader){&document, object};
         error = add_change(feed, line->kind, &reader, line->number, &good);
     }
-    json_free(&document);
+    rst_json_free(&document);
     return error;
 }
 
@@ -281,13 +319,13 @@ static int keep_line(struct feed *feed, enum line_kind kind, uint64_t number, co
 }
 
 /* What an import line holds; NULL with a sentence in the document if it is none. */
-static const struct json_value *import_object(struct json_document *document, enum line_kind *ret_kind)
+static const struct rst_json_value *import_object(struct rst_json_document *document, enum line_kind *ret_kind)
 {
     static const char *const names[] = {"memory", "key", "stream", "state"};
     static const enum line_kind kinds[] = {LINE_MEMORY, LINE_KEY, LINE_STREAM, LINE_STATE};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const struct json_value *object = json_member(document->root, names[i]);
-        if (object && object->kind == JSON_OBJECT && !document->root->first->next) {
+        const struct rst_json_value *object = rst_json_member(document->root, names[i]);
+        if (object && object->kind == RST_JSON_OBJECT && !document->root->first->next) {
             *ret_kind = kinds[i];
             return object;
         }
@@ -298,7 +336,7 @@ static const struct json_value *import_object(struct json_document *document, en
 }
 
 /* A state does not go into a batch; what came before it goes first, so that the order stays. */
-static int take_state(struct feed *feed, struct json_reader *reader, uint64_t number)
+static int take_state(struct feed *feed, struct rst_json_reader *reader, uint64_t number)
 {
     bool good = false;
     int code = flush(feed);
@@ -310,7 +348,7 @@ static int take_state(struct feed *feed, struct json_reader *reader, uint64_t nu
     return CLI_OK;
 }
 
-static int take_object(struct feed *feed, struct json_reader *reader, enum line_kind kind, uint64_t number, const char *text,
+static int take_object(struct feed *feed, struct rst_json_reader *reader, enum line_kind kind, uint64_t number, const char *text,
                        size_t size)
 {
     bool good = false;
@@ -331,29 +369,29 @@ static int take_object(struct feed *feed, struct json_reader *reader, enum line_
 
 static int take_line(struct feed *feed, uint64_t number, const char *text, size_t size)
 {
-    struct json_document document;
+    struct rst_json_document document;
     enum line_kind kind = LINE_MEMORY;
-    const struct json_value *object = NULL;
+    const struct rst_json_value *object = NULL;
     int code;
     size_t blank = 0;
     while (blank < size && (text[blank] == ' ' || text[blank] == '\t')) blank++;
     if (blank == size) return CLI_OK;
-    if (json_parse(text, size, &document)) {
+    if (rst_json_parse(text, size, &document)) {
         if (feed->options->kind == FEED_IMPORT)
             object = import_object(&document, &kind);
-        else if (document.root->kind == JSON_OBJECT)
+        else if (document.root->kind == RST_JSON_OBJECT)
             object = document.root;
         else
             snprintf(document.error, sizeof document.error, "a JSON object is expected, like {\"text\":\"...\"}");
     }
     if (object) {
-        struct json_reader reader = {&document, object};
+        struct rst_json_reader reader = {&document, object};
         code = take_object(feed, &reader, kind, number, text, size);
     } else {
         code = flush(feed);
         if (!code) code = refuse_text(feed, number, document.error);
     }
-    json_free(&document);
+    rst_json_free(&document);
     return code;
 }
 

@@ -9,41 +9,6 @@
 
 struct json_writer json_writer(FILE *file) { return (struct json_writer){file, false}; }
 
-/* The well-formed sequences of the Unicode Standard, table 3-7: no overlong ones, no surrogates, nothing above
- * U+10FFFF. */
-static size_t sequence_size(const unsigned char *text, size_t left)
-{
-    unsigned char low = 0x80, high = 0xbf, first = text[0];
-    size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-    if (size <= 1 || size > left) return size > left ? 0 : size;
-    if (first == 0xe0)
-        low = 0xa0;
-    else if (first == 0xed)
-        high = 0x9f;
-    else if (first == 0xf0)
-        low = 0x90;
-    else if (first == 0xf4)
-        high = 0x8f;
-    if (text[1] < low || text[1] > high) return 0;
-    for (size_t i = 2; i < size; i++)
-        if ((text[i] & 0xc0) != 0x80) return 0;
-    return size;
-}
-
-bool utf8_valid(const void *data, size_t size, size_t *ret_offset)
-{
-    const unsigned char *text = data;
-    for (size_t i = 0; i < size;) {
-        size_t length = sequence_size(text + i, size - i);
-        if (length == 0) {
-            if (ret_offset) *ret_offset = i;
-            return false;
-        }
-        i += length;
-    }
-    return true;
-}
-
 static void write_string(FILE *file, const void *data, size_t size)
 {
     const unsigned char *text = data;
@@ -107,7 +72,7 @@ void json_close(struct json_writer *writer, char bracket)
 
 void json_bytes(struct json_writer *writer, const char *name, struct roost_bytes bytes)
 {
-    bool text = utf8_valid(bytes.data, bytes.size, NULL);
+    bool text = rst_utf8_valid(bytes.data, bytes.size, NULL);
     begin(writer, name, text ? "" : "_base64");
     if (text)
         write_string(writer->file, bytes.data, bytes.size);
@@ -162,7 +127,7 @@ void json_line_end(struct json_writer *writer)
 void json_bytes_list(struct json_writer *writer, const char *name, const struct roost_bytes *list, size_t count)
 {
     bool text = true;
-    for (size_t i = 0; i < count; i++) text = text && utf8_valid(list[i].data, list[i].size, NULL);
+    for (size_t i = 0; i < count; i++) text = text && rst_utf8_valid(list[i].data, list[i].size, NULL);
     begin(writer, name, text ? "" : "_base64");
     fputc('[', writer->file);
     for (size_t i = 0; i < count; i++) {
@@ -182,7 +147,29 @@ void json_memory_fields(struct json_writer *writer, const struct roost_memory *m
     json_signed(writer, "time_ns", memory->time_ns);
     json_bytes(writer, "key", memory->key);
     json_bytes_list(writer, "tags", memory->tags, memory->tag_count);
+    json_origin_fields(writer, memory);
     json_bytes(writer, "text", memory->text);
+}
+
+void json_raw(struct json_writer *writer, const char *name, struct roost_bytes json)
+{
+    begin(writer, name, "");
+    fwrite(json.data, 1, json.size, writer->file);
+}
+
+void json_origin_fields(struct json_writer *writer, const struct roost_memory *memory)
+{
+    if (memory->agent.size) json_bytes(writer, "agent", memory->agent);
+    if (memory->session.size) json_bytes(writer, "session", memory->session);
+    if (memory->process.size) json_bytes(writer, "process", memory->process);
+    if (memory->tool.size) json_bytes(writer, "tool", memory->tool);
+    const void *metadata = memory->metadata.data;
+    size_t size = memory->metadata.size;
+    /* What takes more than one line cannot stand in a line of JSON. */
+    if (size && (memchr(metadata, '\n', size) || memchr(metadata, '\r', size)))
+        json_bytes(writer, "metadata_text", memory->metadata);
+    else if (size)
+        json_raw(writer, "metadata", memory->metadata);
 }
 
 void json_item_fields(struct json_writer *writer, const struct roost_item *item, const char *value_name)

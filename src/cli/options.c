@@ -201,20 +201,6 @@ void cli_no_options(struct cli *cli, int operand_min, int operand_max)
 
 /* ---- Numbers ----------------------------------------------------------------------------------------------------- */
 
-bool cli_parse_number(const char *text, size_t size, uint64_t *ret_number)
-{
-    uint64_t number = 0;
-    if (size == 0) return false;
-    for (size_t i = 0; i < size; i++) {
-        if (text[i] < '0' || text[i] > '9') return false;
-        uint64_t digit = (uint64_t)(text[i] - '0');
-        if (number > (UINT64_MAX - digit) / 10) return false;
-        number = number * 10 + digit;
-    }
-    *ret_number = number;
-    return true;
-}
-
 static bool all_digits(const char *text, size_t size)
 {
     size_t digits = 0;
@@ -226,7 +212,7 @@ uint64_t cli_number_max(const struct cli *cli, const char *what, const char *tex
 {
     uint64_t number = 0;
     if (!all_digits(text, strlen(text))) cli_usage(cli, "%s takes a whole number from 0, not \"%s\"", what, text);
-    if (!cli_parse_number(text, strlen(text), &number) || number > max)
+    if (!rst_parse_number(text, strlen(text), &number) || number > max)
         cli_usage(cli, "%s is too large: %s; at most %" PRIu64, what, text, max);
     return number;
 }
@@ -242,7 +228,7 @@ int64_t cli_signed(const struct cli *cli, const char *what, const char *text)
     const char *digits = text + negative;
     uint64_t number = 0;
     if (!all_digits(digits, strlen(digits))) cli_usage(cli, "%s takes a whole number, not \"%s\"", what, text);
-    if (!cli_parse_number(digits, strlen(digits), &number) || number > INT64_MAX)
+    if (!rst_parse_number(digits, strlen(digits), &number) || number > INT64_MAX)
         cli_usage(cli, "%s is too %s: %s; at %s %s%" PRId64, what, negative ? "small" : "large", text,
                   negative ? "least" : "most", negative ? "-" : "", INT64_MAX);
     return negative ? -(int64_t)number : (int64_t)number;
@@ -251,7 +237,7 @@ int64_t cli_signed(const struct cli *cli, const char *what, const char *text)
 roost_id cli_memory_id(const struct cli *cli, const char *text)
 {
     uint64_t id = 0;
-    if (!cli_parse_number(text, strlen(text), &id) || id == 0)
+    if (!rst_parse_number(text, strlen(text), &id) || id == 0)
         cli_usage(cli, "\"%s\" is not an id: ids are numbers from 1, as `roost add` and `roost list` show them", text);
     return id;
 }
@@ -279,7 +265,7 @@ uint64_t cli_size(const struct cli *cli, const char *what, const char *text)
     uint64_t number = 0;
     size_t digits = shift ? size - 1 : size;
     if (!all_digits(text, digits)) cli_usage(cli, "%s takes a size like 65536, 64K, 16M or 1G, not \"%s\"", what, text);
-    if (!cli_parse_number(text, digits, &number) || number > UINT64_MAX >> shift)
+    if (!rst_parse_number(text, digits, &number) || number > UINT64_MAX >> shift)
         cli_usage(cli, "%s is too large: %s; at most 1G", what, text); /* of all sizes that are asked for */
     return number << shift;
 }
@@ -290,7 +276,7 @@ uint64_t cli_milliseconds_max(const struct cli *cli, const char *what, const cha
     uint64_t seconds = 0, thousandths = 0;
     size_t whole = point ? (size_t)(point - text) : strlen(text);
     bool good = (whole == 0 && point && point[1]) || all_digits(text, whole);
-    bool fits = !good || whole == 0 || cli_parse_number(text, whole, &seconds);
+    bool fits = !good || whole == 0 || rst_parse_number(text, whole, &seconds);
     if (good && point && point[1]) {
         uint64_t scale = 100;
         for (const char *digit = point + 1; *digit; digit++) {

@@ -59,7 +59,7 @@ bool cli_output_reader_gone(void)
 static size_t character_size(const unsigned char *text, size_t size)
 {
     size_t length = text[0] < 0x80 ? 1 : text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
-    return length <= size && utf8_valid(text, length, NULL) ? length : 0;
+    return length <= size && rst_utf8_valid(text, length, NULL) ? length : 0;
 }
 
 /* C0, DEL and C1 steer terminals; the bidi marks (U+202A..202E, U+2066..2069) make text read as something else. */

@@ -111,7 +111,7 @@ struct rst_engine {
         uint32_t failed_index;
         uint64_t actual;
     } flights[ROOST_SUBMIT_COUNT_MAX]; /* of roost_submit */
-    uint64_t flight_order;           /* counts them */
+    uint64_t flight_order;             /* counts them */
     struct rst_buffer spare_submission;
     void *completions_notify; /* struct rst_notify: for event loops; any thread */
     struct rst_old_lane *old_lanes;

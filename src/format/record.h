@@ -26,7 +26,18 @@ enum rst_record_kind {
     RST_RECORD_VOID,       /* number: size in bytes of an extent that was granted and not committed (R5) */
     RST_RECORD_KIND_COUNT
 };
-enum rst_field_tag { RST_FIELD_END = 0, RST_FIELD_KEY = 1, RST_FIELD_NAME = 2, RST_FIELD_TAG = 3 };
+enum rst_field_tag {
+    RST_FIELD_END = 0,
+    RST_FIELD_KEY,
+    RST_FIELD_NAME,
+    RST_FIELD_TAG,
+    /* Of memories, each once at most: */
+    RST_FIELD_AGENT,
+    RST_FIELD_SESSION,
+    RST_FIELD_PROCESS,
+    RST_FIELD_TOOL,
+    RST_FIELD_METADATA,
+};
 
 struct rst_record {
     uint32_t magic;

@@ -21,13 +21,14 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/utf8.h"
 #include "index/words.h"
 
 enum {
     CACHE_COUNT = 4096,   /* times 64 bytes: fits in a core's second-level cache; 95 % of English words hit */
     CACHED_SIZE_MAX = 22, /* longer words are rare and stemmed each time */
     SLOT_COUNT_MIN = 1024,
-    LONG_TAG_PART = 46, /* a tag too long for a term: so much of it, '#', and 16 digits of its hash */
+    LONG_NAME_PART = 46, /* a tag too long for a term: so much of it, '#', and 16 digits of its hash */
     TERM_NONE = UINT32_MAX
 };
 
@@ -293,23 +294,30 @@ static void add_words(struct rst_analyzer *analyzer, struct rst_terms *terms, st
     }
 }
 
+/* A name that is longer than a term may be: its beginning, and a hash of all of it. */
+size_t rst_name_term(enum rst_term_kind kind, struct roost_bytes name, uint8_t *ret_term)
+{
+    size_t size = name.size;
+    ret_term[0] = (uint8_t)kind;
+    if (size <= RST_WORD_SIZE_MAX) {
+        if (size) memcpy(ret_term + 1, name.data, size);
+        return size ? size + 1 : 0;
+    }
+    static const char digits[] = "0123456789abcdef";
+    uint64_t hash = rst_hash(name.data, name.size, 0);
+    size = rst_utf8_cut(name.data, name.size, LONG_NAME_PART);
+    memcpy(ret_term + 1, name.data, size);
+    ret_term[++size] = '#';
+    for (int shift = 60; shift >= 0; shift -= 4) ret_term[++size] = (uint8_t)digits[hash >> shift & 15];
+    return size + 1;
+}
+
 int rst_analyzer_tag_term(struct rst_analyzer *analyzer, struct roost_bytes tag, uint8_t *ret_term, size_t *ret_size)
 {
     struct rst_buffer folded = {0};
     rst_fold(tag, analyzer->turkic, &folded);
     if (folded.failed) return rst_fail(ROOST_ENOMEM, "out of memory for a tag of %zu bytes", tag.size);
-    size_t size = folded.size;
-    if (size > RST_WORD_SIZE_MAX) {
-        static const char digits[] = "0123456789abcdef";
-        uint64_t hash = rst_hash(folded.data, folded.size, 0);
-        size = LONG_TAG_PART;
-        while (size > 0 && (folded.data[size] & 0xc0) == 0x80) size--;
-        folded.data[size++] = '#';
-        for (int shift = 60; shift >= 0; shift -= 4) folded.data[size++] = (uint8_t)digits[hash >> shift & 15];
-    }
-    ret_term[0] = RST_TERM_TAG;
-    if (size) memcpy(ret_term + 1, folded.data, size);
-    *ret_size = size ? size + 1 : 0;
+    *ret_size = rst_name_term(RST_TERM_TAG, rst_bytes(folded.data, folded.size), ret_term);
     rst_buffer_free(&folded);
     return 0;
 }
@@ -389,23 +397,32 @@ static void begin_memory(struct rst_analyzer *analyzer)
     analyzer->memory = 1;
 }
 
-int rst_analyze_memory(struct rst_analyzer *analyzer, struct roost_bytes text, const struct roost_bytes *tags, size_t tag_count,
-                       struct rst_terms *terms)
+static void add_name(struct rst_analyzer *analyzer, struct rst_terms *terms, enum rst_term_kind kind, struct roost_bytes name)
 {
+    uint8_t term[RST_TERM_SIZE_MAX];
+    size_t size = rst_name_term(kind, name, term);
+    if (size) count_term(terms, term_index(analyzer, terms, term[0], rst_bytes(term + 1, size - 1)));
+}
+
+int rst_analyze_memory(struct rst_analyzer *analyzer, const struct rst_searchable *memory, struct rst_terms *terms)
+{
+    struct roost_bytes text = memory->text;
     begin_memory(analyzer);
     rst_buffer_clear(&terms->bytes);
     rst_buffer_clear(&terms->terms);
     terms->term_count = terms->token_count = 0;
     if (text.size > ROOST_INDEXED_SIZE_MAX) text.size = ROOST_INDEXED_SIZE_MAX;
     add_words(analyzer, terms, text);
-    for (size_t i = 0; i < tag_count; i++) {
-        add_words(analyzer, terms, tags[i]);
+    for (size_t i = 0; i < memory->tag_count; i++) {
+        add_words(analyzer, terms, memory->tags[i]);
         uint8_t term[RST_TERM_SIZE_MAX];
         size_t size;
-        int err = rst_analyzer_tag_term(analyzer, tags[i], term, &size);
+        int err = rst_analyzer_tag_term(analyzer, memory->tags[i], term, &size);
         if (err < 0) return err;
         if (size) count_term(terms, term_index(analyzer, terms, term[0], rst_bytes(term + 1, size - 1)));
     }
+    add_name(analyzer, terms, RST_TERM_AGENT, memory->agent);
+    add_name(analyzer, terms, RST_TERM_SESSION, memory->session);
     if (terms->bytes.failed || terms->terms.failed || !sort_terms(analyzer, terms))
         return rst_fail(ROOST_ENOMEM, "out of memory for the terms of a memory of %zu bytes", text.size);
     return 0;
@@ -413,36 +430,10 @@ int rst_analyze_memory(struct rst_analyzer *analyzer, struct roost_bytes text, c
 
 /* ---- UTF-8 ------------------------------------------------------------------------------------------------------- */
 
-/* The bytes of the character at `at`, 0 if it is none: Unicode 15, table 3-7 (no overlong forms, no surrogates). */
-static size_t character_size(const uint8_t *at, size_t left)
-{
-    uint8_t first = at[0];
-    if (first < 0x80) return 1;
-    if (first < 0xc2 || first > 0xf4) return 0;
-    size_t size = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    if (left < size) return 0;
-    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (at[1] < low || at[1] > high) return 0;
-    for (size_t i = 2; i < size; i++)
-        if ((at[i] & 0xc0) != 0x80) return 0;
-    return size;
-}
-
 int rst_check_utf8(struct roost_bytes text, const char *what)
 {
-    const uint8_t *bytes = text.data;
-    size_t at = 0;
-    while (at < text.size) {
-        if (text.size - at >= 8 && !(rst_get_u64(bytes + at) & 0x8080808080808080u)) {
-            at += 8;
-            continue;
-        }
-        size_t size = character_size(bytes + at, text.size - at);
-        if (!size)
-            return rst_fail(ROOST_EILSEQ, "%s is not UTF-8: the byte 0x%02x at offset %zu of %zu begins no character", what,
-                            bytes[at], at, text.size);
-        at += size;
-    }
-    return 0;
+    size_t at;
+    if (rst_utf8_valid(text.data, text.size, &at)) return 0;
+    return rst_fail(ROOST_EILSEQ, "%s is not UTF-8: the byte 0x%02x at offset %zu of %zu begins no character", what,
+                    ((const uint8_t *)text.data)[at], at, text.size);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "index/segment.h"
 #include <roost/roost.h>
 
 enum { RST_ANALYSIS_VERSION = 1 };
@@ -34,11 +35,17 @@ struct rst_terms {
 };
 void rst_terms_free(struct rst_terms *terms);
 
+/* What of a memory can be searched. */
+struct rst_searchable {
+    struct roost_bytes text;
+    const struct roost_bytes *tags;
+    size_t tag_count;
+    struct roost_bytes agent, session; /* size 0: none */
+};
 /* Analyses the first ROOST_INDEXED_SIZE_MAX bytes of text, and the tags (each as a whole and as words). Besides the stems that are
  * searched and the whole tags it makes the full forms that prefix clauses need (enum rst_term_kind). `terms` must have been zeroed
  * once; its memory is used again. */
-int rst_analyze_memory(struct rst_analyzer *analyzer, struct roost_bytes text, const struct roost_bytes *tags, size_t tag_count,
-                       struct rst_terms *terms);
+int rst_analyze_memory(struct rst_analyzer *analyzer, const struct rst_searchable *memory, struct rst_terms *terms);
 
 /* One word as it stands in the text: folded, its stem, and whether a query may leave it out. */
 struct rst_analyzed_word {
@@ -53,6 +60,8 @@ int rst_analyze_words(struct rst_analyzer *analyzer, struct roost_bytes text, rs
 struct roost_bytes rst_analyzer_stem(struct rst_analyzer *analyzer, struct roost_bytes word);
 /* The term (RST_TERM_TAG) of a whole tag, into ret_term, room for RST_TERM_SIZE_MAX; ret_size 0: nothing of it is left after folding. */
 int rst_analyzer_tag_term(struct rst_analyzer *analyzer, struct roost_bytes tag, uint8_t *ret_term, size_t *ret_size);
+/* The term of an agent or a session (RST_TERM_AGENT, RST_TERM_SESSION), into ret_term, room for RST_TERM_SIZE_MAX. Returns its size. */
+size_t rst_name_term(enum rst_term_kind kind, struct roost_bytes name, uint8_t *ret_term);
 
 /* 0, or ROOST_EILSEQ with the offset of the first byte that is not UTF-8 in the detail (`what` names the text there). */
 int rst_check_utf8(struct roost_bytes text, const char *what);

@@ -96,13 +96,26 @@ static struct roost_bytes take_plain(struct parser *parser)
     return rst_bytes(begin, (size_t)(parser->at - begin));
 }
 
-static int parse_tag(struct parser *parser, enum rst_clause_need need)
+static void add_filter(struct rst_query *query, enum rst_term_kind kind, enum rst_clause_need need, struct roost_bytes name)
 {
-    parser->at += strlen("tag:");
+    uint8_t term[RST_TERM_SIZE_MAX];
+    size_t size = rst_name_term(kind, name, term);
+    if (!size) return;
+    add_item(query, term[0], rst_bytes(term + 1, size - 1), true, false);
+    add_clause(query, RST_CLAUSE_FILTER, need == RST_NEED_NOT ? need : RST_NEED_MUST, query->item_count - 1, 1);
+}
+
+/* Behind the field's name and colon. */
+static int parse_field(struct parser *parser, enum rst_term_kind kind, enum rst_clause_need need)
+{
     bool quoted = parser->at < parser->end && *parser->at == '"';
     struct roost_bytes name = quoted ? take_quoted(parser) : take_plain(parser);
     uint8_t term[RST_TERM_SIZE_MAX];
     size_t size;
+    if (kind != RST_TERM_TAG) {
+        add_filter(parser->query, kind, need, name);
+        return 0;
+    }
     int err = rst_analyzer_tag_term(parser->analyzer, name, term, &size);
     if (err < 0 || !size) return err;
     add_item(parser->query, term[0], rst_bytes(term + 1, size - 1), false, false);
@@ -155,8 +168,16 @@ static int parse_clause(struct parser *parser)
         add_together(parser, need, item_first);
         return 0;
     }
-    size_t left = (size_t)(parser->end - parser->at);
-    if (left >= 4 && memcmp(parser->at, "tag:", 4) == 0) return parse_tag(parser, need);
+    static const struct {
+        const char *name;
+        enum rst_term_kind kind;
+    } fields[] = {{"tag:", RST_TERM_TAG}, {"agent:", RST_TERM_AGENT}, {"session:", RST_TERM_SESSION}};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        size_t size = strlen(fields[i].name);
+        if ((size_t)(parser->end - parser->at) < size || memcmp(parser->at, fields[i].name, size) != 0) continue;
+        parser->at += size;
+        return parse_field(parser, fields[i].kind, need);
+    }
     parse_words(parser, need);
     return 0;
 }
@@ -220,7 +241,8 @@ static void drop_stop_words(struct rst_query *query)
     struct rst_query_clause *clauses = rst_query_clauses(query);
     bool drop = false;
     for (uint32_t i = 0; i < query->clause_count; i++)
-        drop = drop || (clauses[i].need != RST_NEED_NOT && !is_droppable(query, &clauses[i]));
+        drop = drop ||
+               (clauses[i].need != RST_NEED_NOT && clauses[i].kind != RST_CLAUSE_FILTER && !is_droppable(query, &clauses[i]));
     uint32_t kept = 0;
     for (uint32_t i = 0; i < query->clause_count; i++) {
         if (is_droppable(query, &clauses[i])) {
@@ -257,6 +279,13 @@ int rst_query_parse(struct rst_analyzer *analyzer, struct roost_bytes text, stru
     }
     *ret_query = query;
     return 0;
+}
+
+int rst_query_limit(struct rst_query *query, enum rst_term_kind kind, struct roost_bytes name)
+{
+    add_filter(query, kind, RST_NEED_MUST, name);
+    bool failed = query->bytes.failed || query->items.failed || query->clauses.failed;
+    return failed ? rst_fail(ROOST_ENOMEM, "out of memory for a query") : 0;
 }
 
 void rst_query_free(struct rst_query *query)

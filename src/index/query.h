@@ -8,7 +8,7 @@
 /* One word of a clause, or its tag. */
 struct rst_query_item {
     uint32_t term_offset, term_size; /* in `bytes`: the term; of a prefix: RST_TERM_WORD and the folded letters, not stemmed */
-    bool stop;                       /* a stop word that stands beside others: it must be there in a phrase, but adds no score */
+    bool stop; /* it must be there, but adds no score: a stop word that stands beside others in a phrase, a filter */
     bool prefix;
 };
 struct rst_query_clause {

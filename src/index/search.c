@@ -2,9 +2,10 @@
  * index/search.c: ranked answers (layer 5).
  *
  * First each atom's postings are gathered over the whole view (gather.c): now n is known. Then memories are visited by
- * ascending id. With a +clause the rarest required atom leads. Otherwise windows of WINDOW_SIZE ids go over all atoms that may
- * match, and add up what each could give at most (as if the memory were of length 0); only a memory whose bound reaches the
- * worst of the hits so far is scored exactly. Texts are read last, for phrases, and only of memories that would be hits.
+ * ascending id. With a +clause, or with nothing but filters, the rarest required atom leads, a filter's among them. Otherwise
+ * windows of WINDOW_SIZE ids go over all atoms that may match, and add up what each could give at most (as if the memory were of
+ * length 0); only a memory whose bound reaches the worst of the hits so far is scored exactly. Texts are read last, for phrases, and
+ * only of memories that would be hits.
  *
  * A score is always summed in the order of the clauses, so that it comes out the same to the last bit however the memories are
  * spread over segments. Left out: scoring positions or fields; skipping whole runs of postings (block maxima). */
@@ -53,8 +54,9 @@ struct search {
     size_t limit;
     rst_read_memory_fn read;
     void *user;
-    double average; /* tokens of a memory */
-    bool any_must;
+    double average;    /* tokens of a memory */
+    bool any_must;     /* one that scores; or filters are all there is */
+    bool only_filters; /* nothing but filters could bring a memory in */
     struct rst_atom *atoms;
     uint32_t atom_count;
     uint32_t *item_atoms; /* the atom of each of the query's items */
@@ -167,7 +169,7 @@ static void look_up(struct search *search, const struct rst_query_clause *clause
 static bool sum_up(const struct search *search, double *ret_score)
 {
     const struct rst_query_clause *clauses = rst_query_clauses(search->query);
-    bool any = false;
+    bool any = search->only_filters;
     *ret_score = 0;
     for (uint32_t i = 0; i < search->query->clause_count; i++) {
         const struct clause_state *state = &search->states[i];
@@ -179,7 +181,7 @@ static bool sum_up(const struct search *search, double *ret_score)
             if (clauses[i].need == RST_NEED_MUST) return false;
             continue;
         }
-        any = true;
+        any = any || clauses[i].kind != RST_CLAUSE_FILTER;
         *ret_score += state->score;
     }
     return any;
@@ -361,8 +363,11 @@ static int make_atoms(struct search *search)
             }
             search->item_atoms[i] = slots[at] - 1;
         }
+        if (clauses[c].need == RST_NEED_NOT || clauses[c].kind == RST_CLAUSE_FILTER) continue;
+        search->only_filters = false;
         search->any_must = search->any_must || clauses[c].need == RST_NEED_MUST;
     }
+    search->any_must = search->any_must || search->only_filters;
     free(slots);
     return 0;
 }
@@ -421,6 +426,7 @@ int rst_search(const struct rst_view *view, struct rst_analyzer *analyzer, const
     search.limit = limit < INT32_MAX ? limit : INT32_MAX;
     search.read = read;
     search.user = user;
+    search.only_filters = true;
     search.average = view->memory_count && view->token_count ? (double)view->token_count / (double)view->memory_count : 1;
     int result = run(&search);
     if (!result) {

@@ -9,20 +9,24 @@
 #include "index/analysis.h"
 #include "index/view.h"
 
-enum rst_clause_kind { RST_CLAUSE_WORD = 1, RST_CLAUSE_PREFIX, RST_CLAUSE_PHRASE, RST_CLAUSE_TAG };
+enum rst_clause_kind { RST_CLAUSE_WORD = 1, RST_CLAUSE_PREFIX, RST_CLAUSE_PHRASE, RST_CLAUSE_TAG, RST_CLAUSE_FILTER };
 enum rst_clause_need { RST_NEED_ANY = 0, RST_NEED_MUST, RST_NEED_NOT };
 
 /* A parsed query. Grammar (documented to users in the header and the man page):
- *   query  = clause*            clause = ["+" | "-"] ( word | word "*" | '"' text '"' | "tag:" name | "tag:" '"' name '"' )
+ *   query  = clause*            clause = ["+" | "-"] ( word | word "*" | '"' text '"' | field ( name | '"' name '"' ) )
+ *   field  = "tag:" | "agent:" | "session:"
  * Anything else is words: no input is a syntax error; unbalanced quotes close at the end. Stop words of the root's language
  * are dropped when other words remain, unless they have a sign or stand in a phrase, where they must be there. What is one piece of
  * input but several words ("e-mail", Han characters) becomes several words, after + or - a phrase. word* matches a memory if one of
  * its folded words, unstemmed, begins with it, and scores like one term that stands as often as such words do. A phrase must
- * stand in the text (not in the tags), by stems, and scores as its words do, stop words left out. A query of only -clauses
- * matches nothing. */
+ * stand in the text (not in the tags), by stems, and scores as its words do, stop words left out. agent: and session: are filters, with a +
+ * or without: they take memories out (after a -: those that have it) and add no score; if nothing else could bring a memory in, all that
+ * they let through match. A query of only -clauses matches nothing. */
 struct rst_query;
 int rst_query_parse(struct rst_analyzer *analyzer, struct roost_bytes text, struct rst_query **ret_query);
 void rst_query_free(struct rst_query *query);
+/* One more filter: only memories of this agent or session (RST_TERM_AGENT, RST_TERM_SESSION). */
+int rst_query_limit(struct rst_query *query, enum rst_term_kind kind, struct roost_bytes name);
 
 struct rst_scored {
     uint64_t id;

@@ -48,6 +48,9 @@ struct rst_map_entry {
 enum rst_term_kind {
     RST_TERM_WORD = 'w', /* a folded, stemmed word */
     RST_TERM_TAG = 't',  /* a whole folded tag (a long one: its beginning and a hash) */
+    /* Whose it is, byte for byte (a long one as a long tag). Not counted in a memory's length. */
+    RST_TERM_AGENT = 'a',
+    RST_TERM_SESSION = 's',
     /* For prefix clauses, which are about words and not about stems. Only words that differ from their stem have them. */
     RST_TERM_FORM = 'f',         /* a folded word that begins with its stem: "running" of "run" */
     RST_TERM_ALTERED = 'g',      /* a folded word that does not: "happy" of "happi" */

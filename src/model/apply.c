@@ -14,10 +14,13 @@ int rst_apply_prepare(struct rst_analyzer *analyzer, const struct rst_record_vie
     /* Names are bounded, so one bound for all map changes of a record is good enough (a stream's entry makes two). */
     *ret_need = 2 * rst_live_need_map(RST_MAP_KEY_SIZE_MAX) + rst_live_need_tombstone();
     if (record->header.kind != RST_RECORD_MEMORY) return 0;
+    struct rst_searchable memory = {.text = record->payload};
     struct roost_bytes *tags = NULL;
-    size_t tag_count = 0;
-    int err = rst_fields_tags(record->fields, &tags, &tag_count);
-    if (!err) err = rst_analyze_memory(analyzer, record->payload, tags, tag_count, terms);
+    int err = rst_fields_tags(record->fields, &tags, &memory.tag_count);
+    memory.tags = tags;
+    rst_fields_find(record->fields, RST_FIELD_AGENT, &memory.agent);
+    rst_fields_find(record->fields, RST_FIELD_SESSION, &memory.session);
+    if (!err) err = rst_analyze_memory(analyzer, &memory, terms);
     free(tags);
     if (!err) *ret_need += rst_live_need_memory(terms);
     return err;

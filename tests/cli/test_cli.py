@@ -412,6 +412,46 @@ class TestMemories(Case):
             self.assertEqual([h["id"] for h in json.loads(self.ok("search", "--json", "--", query))["hits"]],
                              ["1"], query)
 
+    def test_where_a_memory_comes_from(self):
+        metadata = '{"n":12345678901234567890, "who":["x"]}'
+        self.ok("add", "--agent", "alice", "--session", "s 1", "--metadata", metadata, "the build uses ninja")
+        self.ok("add", "the build uses make", environment={"ROOST_AGENT": "bob", "ROOST_SESSION": "s2"})
+        self.ok("add", "the build is slow")
+        lines = ('{"text":"build by hand","agent":"alice","session":"s2","process":"editor[7]","tool":"remember",'
+                 '"metadata_text":"{\\n \\"a\\": 1}"}\n')
+        self.ok("add", "--json", stdin=lines)
+        first, second, third, fourth = self.lines("list")
+        self.assertEqual((first["agent"], first["session"]), ("alice", "s 1"))
+        self.assertIn(('"metadata":' + metadata).encode(), self.ok("list", "--json"))
+        self.assertEqual((second["agent"], second["session"]), ("bob", "s2"))
+        self.assertFalse({"agent", "session", "process", "tool", "metadata"} & set(third))
+        self.assertEqual((fourth["process"], fourth["tool"], fourth["metadata_text"]), ("editor[7]", "remember", '{\n "a": 1}'))
+
+        def found(*arguments):
+            return [hit["id"] for hit in self.json("search", *arguments)["hits"]]
+        for _ in range(2):
+            self.assertEqual(sorted(found("build")), ["1", "2", "3", "4"])
+            self.assertEqual(sorted(found("build", "--agent", "alice")), ["1", "4"])
+            self.assertEqual(found("build", "--agent", "alice", "--session", "s2"), ["4"])
+            self.assertEqual(found("--agent", "alice"), ["4", "1"])
+            self.assertEqual(found('session:"s 1"', "build"), ["1"])
+            self.assertEqual(sorted(found("-agent:alice", "build")), ["2", "3"])
+            self.assertEqual(found("--agent", "Alice"), [])
+            self.ok("rebuild")  # the index made anew finds the same
+        exported = self.ok("export")
+        other = os.path.join(self.directory, "other")
+        self.ok("init", other, "--region", "file", "--log-size", "1M")
+        self.ok("-C", other, "import", stdin=exported)
+        kept = [{k: v for k, v in json.loads(line)["memory"].items() if k != "lsn"} for line in exported.splitlines()]
+        again = [{k: v for k, v in line.items() if k != "lsn"} for line in self.lines("-C", other, "list")]
+        self.assertEqual(again, kept)
+
+    def test_bad_metadata_and_names_are_refused(self):
+        for bad, words in (("[1]", "no object"), ("{", "JSON"), ('{"a":1,"a":2}', "twice"), ('{"a":' + "1" * 20000 + "}", "16384")):
+            self.fails(USAGE, "add", "--metadata", bad, "text", says=("metadata", words))
+        self.fails(USAGE, "add", "--agent", "a" * 256, "text", says="the agent's name has 256 bytes")
+        self.assertEqual(self.lines("list"), [])
+
     def test_forget(self):
         for text in ("one", "two", "three"):
             self.ok("add", text)

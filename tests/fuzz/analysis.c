@@ -48,7 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < tag_count; i++) tags[i] = fuzz_take(&fuzz, 1 + fuzz_u8(&fuzz) % 100);
     uint8_t *copy = fuzz_copy(fuzz.at, fuzz.left);
     struct roost_bytes text = rst_bytes(copy, fuzz.left);
-    RST_CHECK(rst_analyze_memory(*analyzer, text, tags, tag_count, &terms) == 0);
+    RST_CHECK(
+        rst_analyze_memory(*analyzer, &(struct rst_searchable){.text = text, .tags = tags, .tag_count = tag_count}, &terms) == 0);
     check_terms(&terms);
     uint64_t words = 0;
     RST_CHECK(rst_analyze_words(*analyzer, text, count_word, &words) == 0);

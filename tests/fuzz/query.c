@@ -33,7 +33,9 @@ static void make_world(void)
     RST_CHECK(rst_live_format(&world.live, sizeof arena, 1) == 0);
     struct rst_terms terms = {0};
     for (uint64_t id = 1; id <= RST_COUNT_OF(texts); id++) {
-        RST_CHECK(rst_analyze_memory(world.analyzer, text_of(id), &tag, id % 2, &terms) == 0);
+        RST_CHECK(rst_analyze_memory(world.analyzer,
+                                     &(struct rst_searchable){.text = text_of(id), .tags = &tag, .tag_count = id % 2},
+                                     &terms) == 0);
         struct rst_memory_entry entry = {.id = id, .lsn = id, .token_count = terms.token_count};
         RST_CHECK(rst_live_add_memory(&world.live, &entry, &terms) == 0);
         world.token_count += terms.token_count;

@@ -93,7 +93,8 @@ static size_t index_group(struct index *index, struct rst_analyzer *analyzer, vo
     rst_live_attach(&index->live, arena, ARENA_SIZE);
     if (rst_live_format(&index->live, ARENA_SIZE, 1) < 0) die("format");
     for (; taken < count && same_group(docs[taken].id, docs[0].id); taken++) {
-        if (rst_analyze_memory(analyzer, bytes_of(docs[taken].text), NULL, 0, &terms) < 0) die(docs[taken].id);
+        if (rst_analyze_memory(analyzer, &(struct rst_searchable){.text = bytes_of(docs[taken].text)}, &terms) < 0)
+            die(docs[taken].id);
         struct rst_memory_entry entry = {taken + 1, taken + 1, {0, 0, 0}, 0, terms.token_count, 0};
         if (rst_live_used(&index->live) + rst_live_need_memory(&terms) > ARENA_SIZE) die("the arena is full");
         if (rst_live_add_memory(&index->live, &entry, &terms) < 0) die(docs[taken].id);

@@ -108,13 +108,18 @@ START_TEST(a_memory_becomes_its_terms)
     char text[500];
     struct roost_bytes tags[] = {ROOST_TEXT("Happy Days"), ROOST_TEXT(" x "), ROOST_TEXT(" x ")};
     for (int again = 0; again < 2; again++) { /* the same from a warm cache */
-        ck_assert_int_eq(rst_analyze_memory(analyzer, text_of("running, happy runs; run the run"), tags, 3, &terms), 0);
+        ck_assert_int_eq(
+            rst_analyze_memory(
+                analyzer,
+                &(struct rst_searchable){.text = text_of("running, happy runs; run the run"), .tags = tags, .tag_count = 3},
+                &terms),
+            0);
         describe(&terms, text, sizeof text);
         ck_assert_str_eq(text, "f:days=1 f:running=1 f:runs=1 g:happy=2 i:happi=2 t: x =2 "
                                "t:happy days=1 w:day=1 w:happi=2 w:run=4 w:the=1 w:x=2");
         ck_assert_uint_eq(terms.token_count, 10);
     }
-    ck_assert_int_eq(rst_analyze_memory(analyzer, rst_bytes(NULL, 0), NULL, 0, &terms), 0);
+    ck_assert_int_eq(rst_analyze_memory(analyzer, &(struct rst_searchable){.text = rst_bytes(NULL, 0)}, &terms), 0);
     ck_assert_uint_eq(terms.term_count, 0);
     ck_assert_uint_eq(terms.token_count, 0);
     rst_terms_free(&terms);
@@ -131,7 +136,8 @@ START_TEST(long_words_and_tags_are_cut_between_characters)
     word[300] = '\0';
     for (size_t i = 61; i + 1 < 300; i += 2) memcpy(word + i, "\xd0\xb6", 2); /* a character that would straddle byte 63 */
     struct roost_bytes tags[2] = {rst_bytes(word, 250), rst_bytes(word, 248)};
-    ck_assert_int_eq(rst_analyze_memory(analyzer, text_of(word), tags, 2, &terms), 0);
+    ck_assert_int_eq(
+        rst_analyze_memory(analyzer, &(struct rst_searchable){.text = text_of(word), .tags = tags, .tag_count = 2}, &terms), 0);
     const struct rst_term *all = (const struct rst_term *)(const void *)terms.terms.data;
     ck_assert_uint_eq(terms.term_count, 3); /* two tags that differ late are two; the cut words are one */
     for (uint32_t i = 0; i < terms.term_count; i++) {
@@ -151,7 +157,7 @@ START_TEST(only_the_indexed_part_of_a_text_counts)
     char *text = malloc(size);
     memset(text, ' ', size);
     memcpy(text + ROOST_INDEXED_SIZE_MAX - 4, "in beyond", 9);
-    ck_assert_int_eq(rst_analyze_memory(analyzer, rst_bytes(text, size), NULL, 0, &terms), 0);
+    ck_assert_int_eq(rst_analyze_memory(analyzer, &(struct rst_searchable){.text = rst_bytes(text, size)}, &terms), 0);
     ck_assert_uint_eq(terms.token_count, 2); /* "in" and the "b" before the limit */
     free(text);
     rst_terms_free(&terms);
@@ -171,8 +177,8 @@ START_TEST(caches_change_nothing)
             used += (size_t)snprintf(text + used, sizeof text - used, "%c%u%s ", (int)('a' + corpus_below(26)),
                                      (unsigned)corpus_below(3000), corpus_below(2) ? "ing" : "");
         struct rst_analyzer *new = make("english");
-        ck_assert_int_eq(rst_analyze_memory(old, rst_bytes(text, used), NULL, 0, &a), 0);
-        ck_assert_int_eq(rst_analyze_memory(new, rst_bytes(text, used), NULL, 0, &b), 0);
+        ck_assert_int_eq(rst_analyze_memory(old, &(struct rst_searchable){.text = rst_bytes(text, used)}, &a), 0);
+        ck_assert_int_eq(rst_analyze_memory(new, &(struct rst_searchable){.text = rst_bytes(text, used)}, &b), 0);
         ck_assert_uint_eq(a.term_count, b.term_count);
         ck_assert_uint_eq(a.bytes.size, b.bytes.size);
         uint64_t counted = 0;
@@ -284,7 +290,10 @@ START_TEST(any_bytes_can_be_analysed)
             utf8proc_encode_char((utf8proc_int32_t)(0x80 + corpus_below(0x30000)), bytes + i);
         }
         struct roost_bytes tag = rst_bytes(bytes, size < 255 ? size : 255);
-        ck_assert_int_eq(rst_analyze_memory(analyzer, rst_bytes(bytes, size), &tag, 1, &terms), 0);
+        ck_assert_int_eq(
+            rst_analyze_memory(analyzer, &(struct rst_searchable){.text = rst_bytes(bytes, size), .tags = &tag, .tag_count = 1},
+                               &terms),
+            0);
         const struct rst_term *all = (const struct rst_term *)(const void *)terms.terms.data;
         for (uint32_t i = 0; i < terms.term_count; i++) {
             ck_assert_uint_ge(all[i].size, 2);

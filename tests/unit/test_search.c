@@ -79,6 +79,7 @@ static void reference_make(struct reference *reference, const struct corpus *cor
 struct spec {
     enum rst_clause_need need;
     bool tag, phrase, prefix;
+    const char *field, *name; /* a filter: "agent" or "session" */
     struct doc_word words[4];
     bool stops[4];
     size_t count;
@@ -142,17 +143,29 @@ static double clause_score(const struct reference *reference, const struct doc *
     return score;
 }
 
+static bool filter_matches(const struct doc *doc, const struct spec *spec)
+{
+    const char *own = strcmp(spec->field, "agent") == 0 ? doc->change->agent : doc->change->session;
+    return own && strcmp(own, spec->name) == 0;
+}
+
 /* The score of a memory; negative: it is no answer. */
 static double reference_score(const struct reference *reference, const struct doc *doc, const struct spec *specs, size_t count)
 {
     bool droppable = false, any = false; /* is there a clause beside unsigned stop words? */
+    bool only_filters = false, scoring = false;
     double score = 0;
     for (size_t i = 0; i < count; i++) {
+        if (specs[i].field && filter_matches(doc, &specs[i]) == (specs[i].need == RST_NEED_NOT)) return -1;
+        only_filters = only_filters || (specs[i].field && specs[i].need != RST_NEED_NOT);
+        scoring = scoring || (!specs[i].field && specs[i].need != RST_NEED_NOT);
+        if (specs[i].field) continue;
         bool plain_stop =
             !specs[i].tag && specs[i].count == 1 && specs[i].stops[0] && specs[i].need == RST_NEED_ANY && !specs[i].prefix;
         droppable = droppable || (!plain_stop && specs[i].need != RST_NEED_NOT);
     }
     for (size_t i = 0; i < count; i++) {
+        if (specs[i].field) continue;
         bool plain_stop =
             !specs[i].tag && specs[i].count == 1 && specs[i].stops[0] && specs[i].need == RST_NEED_ANY && !specs[i].prefix;
         if (plain_stop && droppable) continue;
@@ -163,7 +176,7 @@ static double reference_score(const struct reference *reference, const struct do
         any = true;
         score += clause_score(reference, doc, &specs[i]);
     }
-    return any ? score : -1;
+    return any || (only_filters && !scoring) ? score : -1;
 }
 
 /* ---- Random queries ---------------------------------------------------------------------------------------------- */
@@ -193,8 +206,16 @@ static void random_clause(struct spec *spec, char *query, size_t room)
     uint32_t need = corpus_below(6);
     spec->need = need == 0 ? RST_NEED_MUST : need == 1 ? RST_NEED_NOT : RST_NEED_ANY;
     const char *sign = spec->need == RST_NEED_MUST ? "+" : spec->need == RST_NEED_NOT ? "-" : "";
-    uint32_t kind = corpus_below(6);
+    uint32_t kind = corpus_below(8);
     size_t used = strlen(query);
+    if (kind > 5) {
+        uint32_t count = 0;
+        while (corpus_names[count]) count++;
+        spec->field = kind == 6 ? "agent" : "session";
+        spec->name = corpus_names[corpus_below(count)];
+        snprintf(query + used, room - used, " %s%s:\"%s\"", sign, spec->field, spec->name);
+        return;
+    }
     if (kind == 0) {
         uint32_t count = 0;
         while (corpus_tags[count]) count++;
@@ -249,9 +270,9 @@ static void make_live(struct rst_live *live, const struct corpus *corpus, size_t
             struct rst_map_entry entry = corpus_map_entry(change);
             ck_assert_int_eq(rst_live_set_map(live, text_of(change->key), &entry), 0);
         } else {
-            struct roost_bytes text, tags[CORPUS_TAG_COUNT_MAX];
-            corpus_bytes(change, &text, tags);
-            ck_assert_int_eq(rst_analyze_memory(analyzer, text, tags, change->tag_count, &terms), 0);
+            struct roost_bytes tags[CORPUS_TAG_COUNT_MAX];
+            struct rst_searchable memory = corpus_searchable(change, tags);
+            ck_assert_int_eq(rst_analyze_memory(analyzer, &memory, &terms), 0);
             struct rst_memory_entry entry = corpus_entry(change, &terms);
             ck_assert_uint_le(rst_live_used(live) + rst_live_need_memory(&terms), ARENA_SIZE);
             ck_assert_int_eq(rst_live_add_memory(live, &entry, &terms), 0);
@@ -310,7 +331,7 @@ static int read_memory(void *user, const struct rst_memory_entry *entry, struct 
     const struct corpus *corpus = user;
     const struct corpus_change *change = &corpus->changes[entry->lsn - 1];
     ck_assert_uint_eq(change->id, entry->id);
-    corpus_bytes(change, ret_text, tags);
+    *ret_text = corpus_searchable(change, tags).text;
     *ret_tags = tags;
     *ret_tag_count = change->tag_count;
     return 1;
@@ -373,7 +394,7 @@ START_TEST(random_searches_equal_brute_force_whatever_the_split)
         split_make(&many, &corpus, 1 + corpus_below(SEGMENT_COUNT_MAX), visible, &reference);
         for (int q = 0; q < 25; q++) {
             struct spec specs[CLAUSE_COUNT_MAX];
-            char text[512] = "";
+            char text[1024] = "";
             size_t spec_count = 1 + corpus_below(CLAUSE_COUNT_MAX), limit = corpus_below(2) ? 5 : 600;
             for (size_t i = 0; i < spec_count; i++) random_clause(&specs[i], text, sizeof text);
             struct rst_scored hits[600], again[600];

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * json_read.c: reads one JSON value (RFC 8259) from a line.
- *
- * cJSON is not used here for three reasons: it turns numbers into doubles (a time in nanoseconds loses its last
- * digits), it ends strings at \u0000, and it lets bytes pass that are not UTF-8. Import promises to be lossless, so
- * it cannot have those. */
-#include "cli.h"
+ * base/json.c: reading JSON (RFC 8259), strictly (layer 0). */
+#include "base/json.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/utf8.h"
 
 /* Deep enough for any real input, shallow enough for the stack. */
 enum { DEPTH_MAX = 64, BLOCK_SIZE = 8192 };
@@ -22,10 +21,10 @@ struct block {
 struct parser {
     const char *text;
     size_t size, at;
-    struct json_document *document;
+    struct rst_json_document *document;
 };
 
-void *json_allocate(struct json_document *document, size_t size)
+void *rst_json_allocate(struct rst_json_document *document, size_t size)
 {
     struct block *block = document->blocks;
     size = (size + 15) & ~(size_t)15;
@@ -46,7 +45,7 @@ void *json_allocate(struct json_document *document, size_t size)
     return memory;
 }
 
-void json_free(struct json_document *document)
+void rst_json_free(struct rst_json_document *document)
 {
     for (struct block *block = document->blocks, *next; block; block = next) {
         next = block->next;
@@ -56,8 +55,7 @@ void json_free(struct json_document *document)
     document->root = NULL;
 }
 
-static bool wrong(struct json_document *document, const char *format, ...) CLI_PRINTF(2, 3);
-static bool wrong(struct json_document *document, const char *format, ...)
+bool rst_json_wrong(struct rst_json_document *document, const char *format, ...)
 {
     va_list arguments;
     if (document->error[0]) return false;
@@ -69,8 +67,8 @@ static bool wrong(struct json_document *document, const char *format, ...)
 
 static bool malformed(struct parser *parser, const char *what)
 {
-    if (parser->at >= parser->size) return wrong(parser->document, "not valid JSON: %s, but the line ends", what);
-    return wrong(parser->document, "not valid JSON at byte %zu: %s", parser->at + 1, what);
+    if (parser->at >= parser->size) return rst_json_wrong(parser->document, "not valid JSON: %s, but the line ends", what);
+    return rst_json_wrong(parser->document, "not valid JSON at byte %zu: %s", parser->at + 1, what);
 }
 
 static void skip_blanks(struct parser *parser)
@@ -162,7 +160,7 @@ static bool parse_string(struct parser *parser, struct roost_bytes *ret_text)
         parser->at = parser->size;
         return malformed(parser, "a string is not closed");
     }
-    char *out = json_allocate(parser->document, end - parser->at + 1); /* escapes only shrink */
+    char *out = rst_json_allocate(parser->document, end - parser->at + 1); /* escapes only shrink */
     size_t used = 0;
     if (!out) return false;
     while (parser->text[parser->at] != '"') {
@@ -207,11 +205,11 @@ static bool parse_number(struct parser *parser, struct roost_bytes *ret_text)
     return true;
 }
 
-static bool parse_value(struct parser *parser, struct json_value *value, int depth);
+static bool parse_value(struct parser *parser, struct rst_json_value *value, int depth);
 
-static struct json_value *new_value(struct parser *parser, struct json_value ***tail)
+static struct rst_json_value *new_value(struct parser *parser, struct rst_json_value ***tail)
 {
-    struct json_value *value = json_allocate(parser->document, sizeof *value);
+    struct rst_json_value *value = rst_json_allocate(parser->document, sizeof *value);
     if (!value) return NULL;
     memset(value, 0, sizeof *value);
     **tail = value;
@@ -219,14 +217,14 @@ static struct json_value *new_value(struct parser *parser, struct json_value ***
     return value;
 }
 
-static bool parse_member_name(struct parser *parser, const struct json_value *object, struct json_value *member)
+static bool parse_member_name(struct parser *parser, const struct rst_json_value *object, struct rst_json_value *member)
 {
     if (peek(parser) != '"') return malformed(parser, "a field's name in quotes is missing");
     if (!parse_string(parser, &member->name)) return false;
-    for (const struct json_value *other = object->first; other && other != member; other = other->next)
+    for (const struct rst_json_value *other = object->first; other && other != member; other = other->next)
         if (other->name.size == member->name.size && memcmp(other->name.data, member->name.data, member->name.size) == 0)
-            return wrong(parser->document, "the field \"%.*s\" is there twice",
-                         (int)(member->name.size < 60 ? member->name.size : 60), (const char *)member->name.data);
+            return rst_json_wrong(parser->document, "the field \"%.*s\" is there twice",
+                                  (int)(member->name.size < 60 ? member->name.size : 60), (const char *)member->name.data);
     skip_blanks(parser);
     if (peek(parser) != ':') return malformed(parser, "a : is missing after a field's name");
     parser->at++;
@@ -235,12 +233,12 @@ static bool parse_member_name(struct parser *parser, const struct json_value *ob
 }
 
 /* An array or an object, from its opening bracket on. */
-static bool parse_children(struct parser *parser, struct json_value *value, int depth)
+static bool parse_children(struct parser *parser, struct rst_json_value *value, int depth)
 {
     bool object = peek(parser) == '{';
     char close = object ? '}' : ']';
-    struct json_value **tail = &value->first;
-    value->kind = object ? JSON_OBJECT : JSON_ARRAY;
+    struct rst_json_value **tail = &value->first;
+    value->kind = object ? RST_JSON_OBJECT : RST_JSON_ARRAY;
     if (depth >= DEPTH_MAX) return malformed(parser, "too many levels of brackets");
     parser->at++;
     skip_blanks(parser);
@@ -249,7 +247,7 @@ static bool parse_children(struct parser *parser, struct json_value *value, int 
         return true;
     }
     for (;;) {
-        struct json_value *child = new_value(parser, &tail);
+        struct rst_json_value *child = new_value(parser, &tail);
         if (!child || (object && !parse_member_name(parser, value, child)) || !parse_value(parser, child, depth + 1))
             return false;
         skip_blanks(parser);
@@ -270,7 +268,7 @@ static bool parse_word(struct parser *parser, const char *word)
     return true;
 }
 
-static bool parse_value(struct parser *parser, struct json_value *value, int depth)
+static bool parse_any(struct parser *parser, struct rst_json_value *value, int depth)
 {
     int c = peek(parser);
     switch (c) {
@@ -278,31 +276,39 @@ static bool parse_value(struct parser *parser, struct json_value *value, int dep
     case '[':
         return parse_children(parser, value, depth);
     case '"':
-        value->kind = JSON_STRING;
+        value->kind = RST_JSON_STRING;
         return parse_string(parser, &value->text);
     case 't':
-        value->kind = JSON_TRUE;
+        value->kind = RST_JSON_TRUE;
         return parse_word(parser, "true");
     case 'f':
-        value->kind = JSON_FALSE;
+        value->kind = RST_JSON_FALSE;
         return parse_word(parser, "false");
     case 'n':
-        value->kind = JSON_NULL;
+        value->kind = RST_JSON_NULL;
         return parse_word(parser, "null");
     default:
         if (c != '-' && (c < '0' || c > '9')) return malformed(parser, "a value is missing");
-        value->kind = JSON_NUMBER;
+        value->kind = RST_JSON_NUMBER;
         return parse_number(parser, &value->text);
     }
 }
 
-bool json_parse(const char *text, size_t size, struct json_document *ret_document)
+static bool parse_value(struct parser *parser, struct rst_json_value *value, int depth)
+{
+    size_t start = parser->at;
+    bool good = parse_any(parser, value, depth);
+    value->raw = (struct roost_bytes){parser->text + start, parser->at - start};
+    return good;
+}
+
+bool rst_json_parse(const char *text, size_t size, struct rst_json_document *ret_document)
 {
     struct parser parser = {text, size, 0, ret_document};
     size_t offset = 0;
     memset(ret_document, 0, sizeof *ret_document);
-    if (!utf8_valid(text, size, &offset)) return wrong(ret_document, "not valid UTF-8 at byte %zu", offset + 1);
-    struct json_value *root = NULL, **tail = &root;
+    if (!rst_utf8_valid(text, size, &offset)) return rst_json_wrong(ret_document, "not valid UTF-8 at byte %zu", offset + 1);
+    struct rst_json_value *root = NULL, **tail = &root;
     if (!new_value(&parser, &tail)) return false;
     skip_blanks(&parser);
     if (!parse_value(&parser, root, 0)) return false;
@@ -312,11 +318,11 @@ bool json_parse(const char *text, size_t size, struct json_document *ret_documen
     return true;
 }
 
-const struct json_value *json_member(const struct json_value *object, const char *name)
+const struct rst_json_value *rst_json_member(const struct rst_json_value *object, const char *name)
 {
-    if (!object || object->kind != JSON_OBJECT) return NULL;
+    if (!object || object->kind != RST_JSON_OBJECT) return NULL;
     size_t size = strlen(name);
-    for (const struct json_value *value = object->first; value; value = value->next)
+    for (const struct rst_json_value *value = object->first; value; value = value->next)
         if (value->name.size == size && memcmp(value->name.data, name, size) == 0) return value;
     return NULL;
 }
@@ -331,19 +337,19 @@ static int base64_digit(int c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-static bool decode_base64(struct json_document *document, const char *name, struct roost_bytes text,
+static bool decode_base64(struct rst_json_document *document, const char *name, struct roost_bytes text,
                           struct roost_bytes *ret_bytes)
 {
     const unsigned char *in = text.data;
     size_t size = text.size;
     while (size && in[size - 1] == '=' && text.size - size < 2) size--;
-    unsigned char *out = json_allocate(document, size / 4 * 3 + 3);
+    unsigned char *out = rst_json_allocate(document, size / 4 * 3 + 3);
     size_t used = 0;
     unsigned bits = 0, count = 0;
     if (!out) return false;
     for (size_t i = 0; i < size; i++) {
         int digit = base64_digit(in[i]);
-        if (digit < 0) return wrong(document, "\"%s\" is not valid base64 at character %zu", name, i + 1);
+        if (digit < 0) return rst_json_wrong(document, "\"%s\" is not valid base64 at character %zu", name, i + 1);
         bits = bits << 6 | (unsigned)digit;
         count += 6;
         if (count >= 8) {
@@ -351,51 +357,53 @@ static bool decode_base64(struct json_document *document, const char *name, stru
             out[used++] = (unsigned char)(bits >> count & 0xff);
         }
     }
-    if (text.size % 4 || (bits & ((1u << count) - 1))) return wrong(document, "\"%s\" is not valid base64: it is cut off", name);
+    if (text.size % 4 || (bits & ((1u << count) - 1)))
+        return rst_json_wrong(document, "\"%s\" is not valid base64: it is cut off", name);
     *ret_bytes = (struct roost_bytes){out, used};
     return true;
 }
 
 /* The value under NAME or NAME_base64; null counts as absent. */
-static const struct json_value *field(const struct json_reader *reader, const char *name, char *base64_name, size_t name_size,
-                                      bool *ret_base64)
+static const struct rst_json_value *field(const struct rst_json_reader *reader, const char *name, char *base64_name,
+                                          size_t name_size, bool *ret_base64)
 {
     snprintf(base64_name, name_size, "%s_base64", name);
-    const struct json_value *value = json_member(reader->object, name);
+    const struct rst_json_value *value = rst_json_member(reader->object, name);
     *ret_base64 = !value;
-    if (!value) value = json_member(reader->object, base64_name);
-    return value && value->kind != JSON_NULL ? value : NULL;
+    if (!value) value = rst_json_member(reader->object, base64_name);
+    return value && value->kind != RST_JSON_NULL ? value : NULL;
 }
 
-bool json_read_bytes(struct json_reader *reader, const char *name, struct roost_bytes *ret_bytes, bool *ret_there)
+bool rst_json_read_bytes(struct rst_json_reader *reader, const char *name, struct roost_bytes *ret_bytes, bool *ret_there)
 {
     char long_name[64];
     bool base64;
-    const struct json_value *value = field(reader, name, long_name, sizeof long_name, &base64);
+    const struct rst_json_value *value = field(reader, name, long_name, sizeof long_name, &base64);
     if (ret_there) *ret_there = value != NULL;
     if (!value) return true;
-    if (value->kind != JSON_STRING) return wrong(reader->document, "\"%s\" must be a string", base64 ? long_name : name);
+    if (value->kind != RST_JSON_STRING)
+        return rst_json_wrong(reader->document, "\"%s\" must be a string", base64 ? long_name : name);
     if (base64) return decode_base64(reader->document, long_name, value->text, ret_bytes);
     *ret_bytes = value->text;
     return true;
 }
 
-bool json_read_bytes_list(struct json_reader *reader, const char *name, struct roost_bytes **ret_list, size_t *ret_count)
+bool rst_json_read_bytes_list(struct rst_json_reader *reader, const char *name, struct roost_bytes **ret_list, size_t *ret_count)
 {
     char long_name[64];
     bool base64;
-    const struct json_value *value = field(reader, name, long_name, sizeof long_name, &base64);
+    const struct rst_json_value *value = field(reader, name, long_name, sizeof long_name, &base64);
     size_t count = 0;
     if (!value) return true;
-    if (value->kind != JSON_ARRAY)
-        return wrong(reader->document, "\"%s\" must be an array of strings", base64 ? long_name : name);
-    for (const struct json_value *element = value->first; element; element = element->next) count++;
-    struct roost_bytes *list = json_allocate(reader->document, (count + 1) * sizeof *list);
+    if (value->kind != RST_JSON_ARRAY)
+        return rst_json_wrong(reader->document, "\"%s\" must be an array of strings", base64 ? long_name : name);
+    for (const struct rst_json_value *element = value->first; element; element = element->next) count++;
+    struct roost_bytes *list = rst_json_allocate(reader->document, (count + 1) * sizeof *list);
     if (!list) return false;
     count = 0;
-    for (const struct json_value *element = value->first; element; element = element->next, count++) {
-        if (element->kind != JSON_STRING)
-            return wrong(reader->document, "\"%s\" must be an array of strings", base64 ? long_name : name);
+    for (const struct rst_json_value *element = value->first; element; element = element->next, count++) {
+        if (element->kind != RST_JSON_STRING)
+            return rst_json_wrong(reader->document, "\"%s\" must be an array of strings", base64 ? long_name : name);
         list[count] = element->text;
         if (base64 && !decode_base64(reader->document, long_name, element->text, &list[count])) return false;
     }
@@ -405,64 +413,50 @@ bool json_read_bytes_list(struct json_reader *reader, const char *name, struct r
 }
 
 /* Ids come as strings, counts as numbers; both are taken for both. */
-static bool number_text(struct json_reader *reader, const char *name, struct roost_bytes *ret_text)
+static bool number_text(struct rst_json_reader *reader, const char *name, struct roost_bytes *ret_text)
 {
-    const struct json_value *value = json_member(reader->object, name);
+    const struct rst_json_value *value = rst_json_member(reader->object, name);
     *ret_text = (struct roost_bytes){NULL, 0};
-    if (!value || value->kind == JSON_NULL) return true;
-    if (value->kind != JSON_NUMBER && value->kind != JSON_STRING)
-        return wrong(reader->document, "\"%s\" must be a whole number", name);
+    if (!value || value->kind == RST_JSON_NULL) return true;
+    if (value->kind != RST_JSON_NUMBER && value->kind != RST_JSON_STRING)
+        return rst_json_wrong(reader->document, "\"%s\" must be a whole number", name);
     *ret_text = value->text.size ? value->text : (struct roost_bytes){"?", 1};
     return true;
 }
 
-bool json_read_unsigned(struct json_reader *reader, const char *name, uint64_t *ret_number)
+bool rst_json_read_unsigned(struct rst_json_reader *reader, const char *name, uint64_t *ret_number)
 {
     struct roost_bytes text;
     if (!number_text(reader, name, &text)) return false;
-    if (text.size && !cli_parse_number(text.data, text.size, ret_number))
-        return wrong(reader->document, "\"%s\" must be a whole number from 0", name);
+    if (text.size && !rst_parse_number(text.data, text.size, ret_number))
+        return rst_json_wrong(reader->document, "\"%s\" must be a whole number from 0", name);
     return true;
 }
 
-bool json_read_signed(struct json_reader *reader, const char *name, int64_t *ret_number)
+bool rst_json_read_signed(struct rst_json_reader *reader, const char *name, int64_t *ret_number)
 {
     struct roost_bytes text;
     uint64_t number = 0;
     if (!number_text(reader, name, &text)) return false;
     if (!text.size) return true;
     bool negative = *(const char *)text.data == '-';
-    if (!cli_parse_number((const char *)text.data + negative, text.size - negative, &number) ||
+    if (!rst_parse_number((const char *)text.data + negative, text.size - negative, &number) ||
         number > (uint64_t)INT64_MAX + negative)
-        return wrong(reader->document, "\"%s\" must be a whole number (nanoseconds since 1970 for a time)", name);
+        return rst_json_wrong(reader->document, "\"%s\" must be a whole number (nanoseconds since 1970 for a time)", name);
     *ret_number = negative ? (int64_t)(0 - number) : (int64_t)number;
     return true;
 }
 
-size_t cli_drop_repeated(struct roost_bytes *list, size_t count)
+bool rst_parse_number(const char *text, size_t size, uint64_t *ret_number)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        bool repeated = false;
-        for (size_t k = 0; k < kept && !repeated; k++)
-            repeated = list[k].size == list[i].size && (!list[i].size || memcmp(list[k].data, list[i].data, list[i].size) == 0);
-        if (!repeated) list[kept++] = list[i];
+    uint64_t number = 0;
+    if (size == 0) return false;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9') return false;
+        uint64_t digit = (uint64_t)(text[i] - '0');
+        if (number > (UINT64_MAX - digit) / 10) return false;
+        number = number * 10 + digit;
     }
-    return kept;
-}
-
-bool json_read_memory(struct json_reader *reader, struct roost_memory *ret_memory)
-{
-    struct roost_memory memory = ROOST_MEMORY_INIT;
-    struct roost_bytes *tags = NULL;
-    bool there = false;
-    if (!json_read_bytes(reader, "text", &memory.text, &there) || !json_read_bytes(reader, "key", &memory.key, NULL) ||
-        !json_read_bytes_list(reader, "tags", &tags, &memory.tag_count) || !json_read_signed(reader, "time_ns", &memory.time_ns))
-        return false;
-    if (!there) return wrong(reader->document, "the field \"text\" is missing");
-    if (memory.text.size == 0) return wrong(reader->document, "\"text\" is empty; a memory needs text");
-    memory.tags = tags;
-    memory.tag_count = cli_drop_repeated(tags, memory.tag_count);
-    *ret_memory = memory;
+    *ret_number = number;
     return true;
 }
