@@ -435,7 +435,7 @@ class TestMemories(Case):
             self.assertEqual(found("build", "--agent", "alice", "--session", "s2"), ["4"])
             self.assertEqual(found("--agent", "alice"), ["4", "1"])
             self.assertEqual(found('session:"s 1"', "build"), ["1"])
-            self.assertEqual(sorted(found("-agent:alice", "build")), ["2", "3"])
+            self.assertEqual(sorted(found("build -agent:alice")), ["2", "3"])
             self.assertEqual(found("--agent", "Alice"), [])
             self.ok("rebuild")  # the index made anew finds the same
         exported = self.ok("export")
