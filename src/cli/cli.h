@@ -142,6 +142,9 @@ int cli_fail_system(int error_number, const char *what, const char *path);
 int cli_locate_root(struct cli *cli, char *ret_problem, size_t problem_size);
 /* The same, and says the sentence. */
 int cli_find_root(struct cli *cli);
+/* For what is started by a program and not by a person: where no root is named or found it is $XDG_DATA_HOME/roost, whose parents are
+ * made. Says so on stderr if there cannot be one. */
+int cli_find_or_default_root(struct cli *cli);
 /* What a path really names when it is a symbolic link: the library opens no links, but a link that somebody gives is meant. free()
  * it; NULL with a sentence: the link leads nowhere. */
 char *cli_resolve(const char *path, char *ret_problem, size_t problem_size);
@@ -204,6 +207,8 @@ void json_close(struct json_writer *writer, char bracket);
 /* Text as a string; bytes that are not UTF-8 as NAME_base64. */
 void json_bytes(struct json_writer *writer, const char *name, struct roost_bytes bytes);
 void json_text(struct json_writer *writer, const char *name, const char *text);
+/* The same under a name that anybody may have chosen. */
+void json_named(struct json_writer *writer, const char *name, struct roost_bytes bytes);
 void json_id(struct json_writer *writer, const char *name, uint64_t id); /* a string: JSON numbers stop at 2^53 */
 void json_unsigned(struct json_writer *writer, const char *name, uint64_t number);
 void json_signed(struct json_writer *writer, const char *name, int64_t number);
@@ -215,6 +220,8 @@ void json_bytes_list(struct json_writer *writer, const char *name, const struct 
 void json_memory_fields(struct json_writer *writer, const struct roost_memory *memory);
 /* Of these only what is there: agent, session, process, tool, metadata (as an object, or as the string metadata_text). */
 void json_origin_fields(struct json_writer *writer, const struct roost_memory *memory);
+/* Members of an object, as they are written, without its braces. */
+void json_members(struct json_writer *writer, const char *members);
 /* JSON that was checked and has no line end, as it is written. */
 void json_raw(struct json_writer *writer, const char *name, struct roost_bytes json);
 void json_item_fields(struct json_writer *writer, const struct roost_item *item, const char *value_name);
@@ -254,6 +261,9 @@ struct feed_options {
     enum feed_kind kind;
     bool continue_on_error;
     uint64_t first_line;
+    /* Called now and then (may be NULL): false ends it after what was committed. */
+    bool (*go_on)(void *user, uint64_t line_count);
+    void *user;
 };
 struct feed_result {
     uint64_t line_count, memory_count, key_count, stream_entry_count, state_count, refused_count, expired_count;
@@ -282,6 +292,6 @@ extern const struct cli_command command_stream_append, command_stream_read, comm
 extern const struct cli_command command_state_set, command_state_get, command_state_list, command_state_watch;
 extern const struct cli_command command_watch, command_stat, command_doctor, command_check, command_rebuild, command_checkpoint,
     command_settle, command_rest, command_sync, command_backup, command_restore, command_rescue;
-extern const struct cli_command command_export, command_import, command_version, command_help;
+extern const struct cli_command command_mcp, command_export, command_import, command_version, command_help;
 
 #endif

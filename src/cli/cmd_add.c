@@ -103,7 +103,7 @@ static int add_one(struct cli *cli, const struct add *add)
 
 static int run(struct cli *cli)
 {
-    struct add add = {.memory = ROOST_MEMORY_INIT, .feed = {FEED_ADD, false, 0}};
+    struct add add = {.memory = ROOST_MEMORY_INIT, .feed = {.kind = FEED_ADD}};
     struct roost_bytes text = {NULL, 0};
     read_options(cli, &add);
     if (!add.memory.agent.data) add.memory.agent = roost_text(getenv("ROOST_AGENT"));

@@ -239,7 +239,7 @@ static void read_import_options(struct cli *cli, struct feed_options *options)
 
 static int run_import(struct cli *cli)
 {
-    struct feed_options options = {FEED_IMPORT, false, 0};
+    struct feed_options options = {.kind = FEED_IMPORT};
     struct feed_result result;
     read_import_options(cli, &options);
     cli_operand_count(cli, 0, 1);

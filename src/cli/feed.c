@@ -412,6 +412,8 @@ static int feed_all(struct feed *feed, struct line_reader *reader)
         code = take_line(feed, reader->line_number, line, size);
         if (!code && (feed->line_count == BATCH_COUNT_MAX || feed->size >= BATCH_SIZE_MAX || !line_waiting(reader)))
             code = flush(feed);
+        const struct feed_options *options = feed->options;
+        if (!code && !feed->line_count && options->go_on && !options->go_on(options->user, feed->result->line_count)) break;
     }
     return code ? code : flush(feed);
 }

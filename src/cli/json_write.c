@@ -80,6 +80,18 @@ void json_bytes(struct json_writer *writer, const char *name, struct roost_bytes
         write_base64(writer->file, bytes.data, bytes.size);
 }
 
+void json_named(struct json_writer *writer, const char *name, struct roost_bytes bytes)
+{
+    if (writer->comma) fputc(',', writer->file);
+    writer->comma = true;
+    write_string(writer->file, name, strlen(name));
+    fputc(':', writer->file);
+    if (rst_utf8_valid(bytes.data, bytes.size, NULL))
+        write_string(writer->file, bytes.data, bytes.size);
+    else
+        write_base64(writer->file, bytes.data, bytes.size);
+}
+
 void json_text(struct json_writer *writer, const char *name, const char *text)
 {
     json_bytes(writer, name, (struct roost_bytes){text, strlen(text)});
@@ -149,6 +161,12 @@ void json_memory_fields(struct json_writer *writer, const struct roost_memory *m
     json_bytes_list(writer, "tags", memory->tags, memory->tag_count);
     json_origin_fields(writer, memory);
     json_bytes(writer, "text", memory->text);
+}
+
+void json_members(struct json_writer *writer, const char *members)
+{
+    begin(writer, NULL, "");
+    fputs(members, writer->file);
 }
 
 void json_raw(struct json_writer *writer, const char *name, struct roost_bytes json)

@@ -6,25 +6,19 @@
 #include <string.h>
 
 const struct cli_command *const cli_commands[] = {
-    &command_init,          &command_add,
-    &command_get,           &command_list,
-    &command_recent,        &command_search,
-    &command_forget,        &command_kv_set,
-    &command_kv_get,        &command_kv_delete,
-    &command_kv_list,       &command_kv_cas,
-    &command_stream_append, &command_stream_read,
-    &command_stream_follow, &command_stream_info,
-    &command_stream_list,   &command_state_set,
-    &command_state_get,     &command_state_list,
-    &command_state_watch,   &command_watch,
-    &command_stat,          &command_doctor,
-    &command_check,         &command_rebuild,
-    &command_checkpoint,    &command_settle,
-    &command_rest,          &command_sync,
-    &command_backup,        &command_restore,
-    &command_rescue,        &command_export,
-    &command_import,        &command_version,
-    &command_help,          NULL,
+    &command_init,          &command_add,         &command_get,
+    &command_list,          &command_recent,      &command_search,
+    &command_forget,        &command_kv_set,      &command_kv_get,
+    &command_kv_delete,     &command_kv_list,     &command_kv_cas,
+    &command_stream_append, &command_stream_read, &command_stream_follow,
+    &command_stream_info,   &command_stream_list, &command_state_set,
+    &command_state_get,     &command_state_list,  &command_state_watch,
+    &command_watch,         &command_stat,        &command_doctor,
+    &command_check,         &command_rebuild,     &command_checkpoint,
+    &command_settle,        &command_rest,        &command_sync,
+    &command_backup,        &command_restore,     &command_rescue,
+    &command_export,        &command_import,      &command_mcp,
+    &command_version,       &command_help,        NULL,
 };
 
 static void overall_help(void)

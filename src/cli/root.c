@@ -117,6 +117,47 @@ int cli_find_root(struct cli *cli)
     return code;
 }
 
+/* $XDG_DATA_HOME/roost, or ~/.local/share/roost, whose parents are made. NULL with errno. */
+static char *default_root(void)
+{
+    const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    char *parent = NULL;
+    if (data && data[0] == '/')
+        parent = strdup(data);
+    else if (home && home[0] == '/')
+        parent = join(home, ".local/share");
+    else
+        errno = ENOENT;
+    if (!parent) return NULL;
+    for (char *slash = strchr(parent + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash) *slash = '\0';
+        bool made = mkdir(parent, 0700) == 0 || errno == EEXIST;
+        if (slash) *slash = '/';
+        if (made && slash) continue;
+        char *path = made ? join(parent, "roost") : NULL;
+        free(parent);
+        return path;
+    }
+}
+
+int cli_find_or_default_root(struct cli *cli)
+{
+    char what[4096 + 256];
+    const char *environment = getenv("ROOST_ROOT");
+    int code = cli_locate_root(cli, what, sizeof what);
+    if (!code) return code;
+    if (!cli->directory && !(environment && *environment)) {
+        cli->root_path = default_root();
+        cli->root_found_by = "no other was named";
+        if (cli->root_path) return CLI_OK;
+        snprintf(what, sizeof what,
+                 "no root was named, and the default one, $XDG_DATA_HOME/roost or ~/.local/share/roost, cannot be made: %s",
+                 strerror(errno));
+    }
+    cli_say("%s", what);
+    return code;
+}
+
 static bool found_by_environment(const struct cli *cli) { return strcmp(cli->root_found_by, "ROOST_ROOT") == 0; }
 
 void cli_no_root(const struct cli *cli, char *ret_problem, size_t problem_size)
