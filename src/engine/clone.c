@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/atomic.h"
+#include "base/bytes.h"
 #include "base/error.h"
 #include "engine/offline.h"
 #include "os/os.h"
@@ -120,11 +121,11 @@ static int copy_chunk(struct original *original, const struct rst_offline *offli
 
 static int copy_blocks(struct original *original, const struct rst_offline *offline)
 {
-    uint32_t count;
-    uint64_t bytes;
-    int err = rst_blocks_count(&original->engine->blocks, &count, &bytes);
-    for (uint32_t chunk = 0; !err && chunk < count && chunk <= original->chunk; chunk++)
-        err = copy_chunk(original, offline, chunk);
+    struct rst_buffer numbers = {0};
+    int err = rst_chunks_list(original->engine->blocks.directory, &numbers);
+    for (size_t at = 0; !err && at < numbers.size && rst_get_u32(numbers.data + at) <= original->chunk; at += 4)
+        err = copy_chunk(original, offline, rst_get_u32(numbers.data + at));
+    rst_buffer_free(&numbers);
     return err;
 }
 

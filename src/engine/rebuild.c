@@ -154,10 +154,10 @@ static int keep_fact(void *user, const struct rst_fact *fact)
 static int gather(struct rebuild *rebuild)
 {
     struct rst_engine *engine = rebuild->engine;
-    uint32_t chunk_count;
-    uint64_t chunk_bytes;
-    int err = rst_blocks_count(&engine->blocks, &chunk_count, &chunk_bytes);
-    for (uint32_t chunk = 0; !err && chunk < chunk_count; chunk++) err = scan_chunk(rebuild, chunk);
+    struct rst_buffer numbers = {0};
+    int err = rst_chunks_list(engine->blocks.directory, &numbers);
+    for (size_t at = 0; !err && at < numbers.size; at += 4) err = scan_chunk(rebuild, rst_get_u32(numbers.data + at));
+    rst_buffer_free(&numbers);
     if (err) return err;
     keep_vouched(rebuild);
     struct rst_manifest old;

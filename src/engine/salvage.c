@@ -232,20 +232,6 @@ static void take_item(struct rst_salvage *salvage, uint32_t chunk, uint64_t end,
     rst_epochs_add(&salvage->epochs, header);
 }
 
-static int add_chunk(void *user, const char *name)
-{
-    struct rst_buffer *numbers = user;
-    uint32_t chunk;
-    if (rst_chunk_number(name, &chunk)) rst_buffer_add_u32(numbers, chunk);
-    return 0;
-}
-
-static int by_chunk(const void *a, const void *b)
-{
-    uint32_t x = rst_get_u32(a), y = rst_get_u32(b);
-    return (x > y) - (x < y);
-}
-
 static int read_blocks(struct rst_salvage *salvage)
 {
     struct rst_buffer numbers = {0}, bytes = {0};
@@ -253,8 +239,7 @@ static int read_blocks(struct rst_salvage *salvage)
         rst_salvage_lost(salvage, "blocks", 0, "the folder is missing or cannot be opened");
         return 0;
     }
-    int err = rst_os->list(salvage->blocks_directory, add_chunk, &numbers);
-    if (numbers.size) qsort(numbers.data, numbers.size / 4, 4, by_chunk);
+    int err = rst_chunks_list(salvage->blocks_directory, &numbers);
     for (size_t i = 0; !err && i < numbers.size; i += 4) {
         struct rst_scan scan;
         struct rst_scan_item item;

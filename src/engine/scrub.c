@@ -36,7 +36,6 @@ struct scrub {
     struct rst_writer_state writer; /* as the first look found it */
     struct rst_snapshot snapshot;
     struct rst_epochs epochs;
-    uint32_t chunk_count;
     uint64_t end_count, rounds, round;
     struct rst_buffer ends;     /* struct end, by identity and LSN */
     struct rst_buffer suspects; /* struct suspect */
@@ -181,25 +180,28 @@ static bool ended(const struct scrub *scrub, uint64_t identity, uint64_t lsn)
 
 typedef int (*visit_fn)(struct scrub *scrub, uint32_t chunk, uint64_t size, const struct rst_scan_item *item);
 
-static int scan_chunks(struct scrub *scrub, bool heads, visit_fn visit)
+static int scan_one(struct scrub *scrub, uint32_t chunk, bool heads, visit_fn visit)
 {
     struct rst_blocks *blocks = &scrub->engine->blocks;
-    uint64_t bytes;
-    int err = rst_blocks_count(blocks, &scrub->chunk_count, &bytes);
-    for (uint32_t chunk = 0; !err && chunk < scrub->chunk_count; chunk++) {
-        int64_t size = rst_blocks_size(blocks, chunk);
-        if (size <= 0) {
-            err = (int)size;
-            continue;
-        }
-        struct rst_scan scan;
-        struct rst_scan_item item;
-        const uint8_t *data = rst_blocks_bytes(blocks, chunk, 0, (uint64_t)size, &err);
-        if (!data) return err;
-        rst_scan_begin(&scan, data, (uint64_t)size, chunk);
-        scan.heads = heads;
-        while (!err && rst_scan_next(&scan, &item)) err = visit(scrub, chunk, (uint64_t)size, &item);
-    }
+    struct rst_scan scan;
+    struct rst_scan_item item;
+    int err;
+    int64_t size = rst_blocks_size(blocks, chunk);
+    if (size <= 0) return (int)size;
+    const uint8_t *data = rst_blocks_bytes(blocks, chunk, 0, (uint64_t)size, &err);
+    if (!data) return err;
+    rst_scan_begin(&scan, data, (uint64_t)size, chunk);
+    scan.heads = heads;
+    while (!err && rst_scan_next(&scan, &item)) err = visit(scrub, chunk, (uint64_t)size, &item);
+    return err;
+}
+
+static int scan_chunks(struct scrub *scrub, bool heads, visit_fn visit)
+{
+    struct rst_buffer numbers = {0};
+    int err = rst_chunks_list(scrub->engine->blocks.directory, &numbers);
+    for (size_t at = 0; !err && at < numbers.size; at += 4) err = scan_one(scrub, rst_get_u32(numbers.data + at), heads, visit);
+    rst_buffer_free(&numbers);
     return err;
 }
 

@@ -297,9 +297,7 @@ static void name_session(struct mcp *mcp)
 static int start(struct mcp *mcp)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    /* One process a client is the normal case: two threads are enough, and their heaps are one. */
-    setenv("UV_THREADPOOL_SIZE", "2", 0);
-    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_ARENA_MAX, 1); /* one process a client is the normal case: the pool's threads share one heap */
     signal(SIGPIPE, SIG_IGN);
     int error = uv_loop_init(&mcp->loop);
     if (error) return error;

@@ -247,6 +247,29 @@ int64_t rst_blocks_size(struct rst_blocks *blocks, uint32_t chunk)
     return err ? chunk_error(err, "looking at", chunk, 0) : (int64_t)stat.size;
 }
 
+static int add_chunk(void *user, const char *name)
+{
+    uint32_t chunk;
+    if (rst_chunk_number(name, &chunk)) rst_buffer_add_u32(user, chunk);
+    return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = rst_get_u32(a), y = rst_get_u32(b);
+    return (x > y) - (x < y);
+}
+
+int rst_chunks_list(int directory, struct rst_buffer *ret_numbers)
+{
+    rst_buffer_clear(ret_numbers);
+    int err = rst_os->list(directory, add_chunk, ret_numbers);
+    if (err) return rst_fail(err, "listing blocks/: %s", strerror(-err));
+    if (ret_numbers->failed) return rst_fail(ROOST_ENOMEM, "no memory for a list of the chunks");
+    if (ret_numbers->size) qsort(ret_numbers->data, ret_numbers->size / 4, 4, by_number);
+    return 0;
+}
+
 struct count {
     struct rst_blocks *blocks;
     uint32_t count;

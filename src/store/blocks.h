@@ -46,6 +46,8 @@ int rst_blocks_sync(struct rst_blocks *blocks, uint32_t chunk);
 int rst_blocks_sync_directory(struct rst_blocks *blocks);
 /* Bytes of the chunk's file; 0: there is none; negative: error. */
 int64_t rst_blocks_size(struct rst_blocks *blocks, uint32_t chunk);
+/* The numbers of the chunks that there are in the folder, ascending, as u32; there may be gaps of any size. */
+int rst_chunks_list(int directory, struct rst_buffer *ret_numbers);
 /* The greatest chunk number there is a file for, plus 1; and the bytes of all. */
 int rst_blocks_count(struct rst_blocks *blocks, uint32_t *ret_count, uint64_t *ret_bytes);
 
