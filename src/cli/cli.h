@@ -292,6 +292,7 @@ extern const struct cli_command command_stream_append, command_stream_read, comm
 extern const struct cli_command command_state_set, command_state_get, command_state_list, command_state_watch;
 extern const struct cli_command command_watch, command_stat, command_doctor, command_check, command_rebuild, command_checkpoint,
     command_settle, command_rest, command_sync, command_backup, command_restore, command_rescue;
+extern const struct cli_command command_hook_session_start, command_hook_user_prompt, command_hook_post_tool, command_hook_stop;
 extern const struct cli_command command_mcp, command_export, command_import, command_version, command_help;
 
 #endif

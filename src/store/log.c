@@ -221,16 +221,18 @@ int rst_log_read_frame(const struct rst_log *log, uint64_t position, struct rst_
 int rst_log_look_ahead(const struct rst_log *log, uint64_t position, uint64_t *ret_durable_lsn, uint64_t *ret_epoch,
                        uint64_t *ret_found_position)
 {
+    enum { WINDOW = 256 << 10 }; /* less than the whole: a process that opens a root for one question should not touch 16 MiB */
     struct rst_buffer bytes = {0}, scratch = {0};
-    const size_t size = (size_t)log->size;
-    uint8_t *ring = malloc(size);
-    if (!ring) return rst_fail(ROOST_ENOMEM, "no memory to read the log of %zu bytes", size);
-    int err = rst_log_read(log, position, ring, size);
+    uint8_t *window = malloc(WINDOW);
+    if (!window) return rst_fail(ROOST_ENOMEM, "no memory to read the log");
+    int err = 0;
     *ret_durable_lsn = *ret_epoch = *ret_found_position = 0;
-    for (size_t offset = 0; !err && offset < size; offset += RST_FRAME_ALIGNMENT) {
+    for (uint64_t offset = 0; !err && offset < log->size; offset += RST_FRAME_ALIGNMENT) {
+        uint64_t left = log->size - offset;
+        if (offset % WINDOW == 0) err = rst_log_read(log, position + offset, window, left < WINDOW ? (size_t)left : WINDOW);
         struct rst_frame_header header;
-        memcpy(&header, ring + offset, sizeof header);
-        if (!rst_frame_plausible(&header, position + offset, size)) continue;
+        memcpy(&header, window + offset % WINDOW, sizeof header);
+        if (err || !rst_frame_plausible(&header, position + offset, log->size)) continue;
         struct rst_frame frame;
         int found = rst_log_read_frame(log, position + offset, &bytes, &scratch, &frame);
         if (found < 0) err = found;
@@ -241,7 +243,7 @@ int rst_log_look_ahead(const struct rst_log *log, uint64_t position, uint64_t *r
             *ret_found_position = position + offset;
         }
     }
-    free(ring);
+    free(window);
     rst_buffer_free(&bytes);
     rst_buffer_free(&scratch);
     return err;
