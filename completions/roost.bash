@@ -9,7 +9,7 @@ _roost_help_words() # the command's words..., prints its long options
 
 _roost_commands() # [family]
 {
-    command roost "$@" --help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\)\( \([a-z]*\)\)\{0,1\}  .*/\1 \3/p'
+    command roost "$@" --help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\)\( \([a-z-]*\)\)\{0,1\}  .*/\1 \3/p'
 }
 
 _roost_names() # family [arguments of its list...], prints what there is in the root that is found from here
@@ -32,7 +32,7 @@ _roost()
             *)
                 if [[ ! $command ]]; then
                     command=$word
-                    case $command in kv | stream | state) ;; *) break ;; esac
+                    case $command in kv | stream | state | hook) ;; *) break ;; esac
                 else
                     second=$word
                     break

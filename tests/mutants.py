@@ -149,6 +149,9 @@ MUTANTS = {
         "R19", "src/engine/recover.c",
         "    err = walk_frames(engine, completed, rst_commit_answer_frame);\n    if (err) return err;\n",
         "    err = walk_frames(engine, completed, rst_commit_answer_frame);\n", RECOVER_NTH),
+    "requests-passed-over": (
+        "R19", "src/region/lanes.c", "        if (next < item->sequence && unanswered(", "        if (false && unanswered(",
+        [RULES, "a_request_before_a_write_is_answered_by_the_heir"]),
     "heir-trusts-the-cache": (
         "R20", "src/engine/recover.c", "    if (!err && unsynced) {\n        err = rst_recover_unsynced(engine);\n",
         "    if (!err && unsynced) {\n", FAIL_NTH),

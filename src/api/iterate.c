@@ -142,26 +142,23 @@ static int next_named(roost_iter *iter, struct rst_map_entry *ret_entry)
     }
 }
 
+/* Usually the one that follows is there. Where some are missing (what a rescue could not read), the next that there is. */
 static int next_stream_entry(roost_iter *iter, struct rst_map_entry *ret_entry)
 {
-    struct rst_map_name name, head_name;
+    struct rst_map_name name;
     struct roost_bytes stream = rst_bytes(iter->prefix.data + 1, iter->prefix.size - 1);
-    for (;; iter->next++) {
-        int found, head_found;
-        rst_name_set_stream(&name, stream, iter->next);
-        LOOK(iter, found, rst_view_map(view, rst_name_bytes(&name), ret_entry));
-        if (!found) { /* the end; or an entry that a rescue could not read, and others behind it */
-            rst_name_set(&head_name, RST_MAP_HEAD, stream);
-            LOOK(iter, head_found, rst_view_map(view, rst_name_bytes(&head_name), ret_entry));
-            if (head_found != 1 || iter->next >= ret_entry->number) return head_found < 0 ? head_found : 0;
-            /* The head may have been seen later than the entry was missed: only a look after it tells a gap from one just appended. */
-            LOOK(iter, found, rst_view_map(view, rst_name_bytes(&name), ret_entry));
-        }
-        if (found) {
-            if (found == 1) iter->next++;
-            return found;
-        }
+    int found;
+    rst_name_set_stream(&name, stream, iter->next);
+    LOOK(iter, found, rst_view_map(view, rst_name_bytes(&name), ret_entry));
+    if (!found) {
+        uint8_t key[RST_MAP_KEY_SIZE_MAX];
+        size_t size = 0;
+        struct roost_bytes prefix = rst_bytes(name.data, name.size - 8);
+        LOOK(iter, found, rst_view_map_next(view, prefix, rst_name_bytes(&name), false, key, &size, ret_entry));
+        if (found == 1) iter->next = rst_get_be64(key + size - 8);
     }
+    if (found == 1) iter->next++;
+    return found;
 }
 
 /* Which one it is, where that is all that can be said of it. */

@@ -57,7 +57,7 @@ static void overall_help(void)
            "Usage: roost [-C DIR] COMMAND [OPTION]... [ARGUMENT]...\n\n"
            "Start with `roost init`, then `roost add \"something worth knowing\"` and `roost search "
            "knowing`.\n\nCommands:\n");
-    for (size_t i = 0; cli_commands[i]; i++) printf("  %-14s  %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+    for (size_t i = 0; cli_commands[i]; i++) printf("  %-18s  %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     printf("\nCommon options:\n");
     cli_option_help(cli_common_options);
     cli_exit_codes_line();
@@ -72,7 +72,7 @@ static bool family(const char *word, bool print)
     for (size_t i = 0; cli_commands[i]; i++) {
         if (strncmp(cli_commands[i]->name, word, size) != 0 || cli_commands[i]->name[size] != ' ') continue;
         found = true;
-        if (print) printf("  %-14s  %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+        if (print) printf("  %-18s  %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     }
     return found;
 }

@@ -256,6 +256,11 @@ void rst_lane_put_back(const struct rst_lane_item *item)
     rst_cas_u64(&item->entry->word, word_of(item->sequence, RST_LANE_TAKEN), word_of(item->sequence, RST_LANE_SUBMITTED));
 }
 
+static bool unanswered(uint64_t word, uint64_t sequence)
+{
+    return word == word_of(sequence, RST_LANE_TAKEN) || word == word_of(sequence, RST_LANE_SUBMITTED);
+}
+
 void rst_lane_answer(const struct rst_region *region, const struct rst_lane_item *item, const struct rst_lane_answer *answer)
 {
     struct rst_lane *lane = rst_lane_of(region, item->slot);
@@ -264,7 +269,7 @@ void rst_lane_answer(const struct rst_region *region, const struct rst_lane_item
     /* crash: 1 results stored, word still TAKEN: the heir answers again from the frame
      *        2 word DONE, consumed not raised: the heir passes over it
      *        An answered, read and perhaps reused entry is never touched again: its word names another sequence or state. */
-    if (word == word_of(item->sequence, RST_LANE_TAKEN) || word == word_of(item->sequence, RST_LANE_SUBMITTED)) {
+    if (unanswered(word, item->sequence)) {
         uint64_t offset = entry->offset, size = entry->size;
         uint32_t result_count = entry->result_count;
         if (answer->results && place_right(region, item->slot, offset, rst_align_up(size, 8) + (uint64_t)result_count * 8))
@@ -277,7 +282,15 @@ void rst_lane_answer(const struct rst_region *region, const struct rst_lane_item
         entry->actual = answer->actual;
         rst_store_u64(&entry->word, word_of(item->sequence, RST_LANE_DONE)); /* pairs with the load in rst_lane_answered */
     }
-    if (rst_load_u64(&lane->consumed) < item->sequence) rst_store_u64(&lane->consumed, item->sequence);
+    /* Not past what still waits: an heir answers what its frame names, and a request that lies before that in the lane is in no frame. */
+    uint64_t consumed = rst_load_u64(&lane->consumed);
+    if (consumed >= item->sequence) return;
+    if (item->sequence - consumed > RST_LANE_ENTRY_COUNT)
+        consumed = item->sequence - RST_LANE_ENTRY_COUNT; /* garbage: not one by one */
+    while (consumed < item->sequence &&
+           (consumed + 1 == item->sequence || !unanswered(rst_load_u64(&entry_of(lane, consumed + 1)->word), consumed + 1)))
+        consumed++;
+    rst_store_u64(&lane->consumed, consumed);
 }
 
 void rst_lane_wake(const struct rst_region *region, uint32_t slot)

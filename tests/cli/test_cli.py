@@ -128,10 +128,11 @@ class TestHelp(Case):
     def test_help_lists_every_command_and_each_has_its_own(self):
         text = self.text("--help")
         self.assertEqual(text, self.text("help"))
-        commands = [line[2:18].strip() for line in text.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
+        commands = [line[2:20].strip() for line in text.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
         for command in ("init", "add", "get", "search", "forget", "kv set", "kv cas", "stream follow", "state watch",
                         "watch", "stat",
-                        "doctor", "check", "rebuild", "checkpoint", "export", "import", "version", "help"):
+                        "doctor", "check", "rebuild", "checkpoint", "export", "import", "mcp", "hook user-prompt", "version",
+                        "help"):
             self.assertIn(command, commands)
         for command in commands:
             help_text = self.text(*command.split(), "--help")
@@ -140,9 +141,9 @@ class TestHelp(Case):
             self.assertEqual(help_text, self.text("help", *command.split()))
 
     def test_families_list_their_commands(self):
-        for family in ("kv", "stream", "state"):
-            self.assertIn(family + " list", self.text(family, "--help"))
-            self.assertIn(family + " list", self.text("help", family))
+        for family, one in (("kv", "list"), ("stream", "list"), ("state", "list"), ("hook", "stop")):
+            self.assertIn(f"{family} {one}", self.text(family, "--help"))
+            self.assertIn(f"{family} {one}", self.text("help", family))
             self.assertEqual(self.run_roost(family).returncode, USAGE)
 
     def test_exit_codes_are_documented(self):

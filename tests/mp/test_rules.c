@@ -3,6 +3,7 @@
  * moment is made, by an operation of the test's own in the table of the system's, which there and only there does what another process
  * might do just then. Others hold against what only a process can do that does not go by the library: garbage in its lane, places in the
  * blocks that it was never given. */
+#include <pthread.h>
 #include <stddef.h>
 #include <sys/resource.h>
 #include <sys/time.h>
@@ -574,6 +575,70 @@ static void an_heir_decides_nothing_again(bool cold)
 static void an_heir_does_not_decide_again(void) { an_heir_decides_nothing_again(false); }
 static void a_replay_does_not_decide_again(void) { an_heir_decides_nothing_again(true); }
 
+/* ---- R19: an heir answers all, not only what is in the frame ---- */
+
+static struct mp_pipe asked;
+
+/* In a commit of its own: what others ask meanwhile is the next group. */
+static void let_others_ask(void)
+{
+    mp_tell(told, 'c');
+    mp_await(asked, 'a');
+    arm(die);
+}
+
+static int dies_with_a_group(void *argument)
+{
+    (void)argument;
+    begin();
+    other = mp_open_with(ROOST_OPEN_HOLD, 20000, 0);
+    mp_append(other, "first");
+    table.fdatasync = sync_file;
+    arm(let_others_ask);
+    mp_append(other, "second");
+    poll(NULL, 0, MP_PATIENCE_MS);
+    return 1;
+}
+
+static void *ask_for_a_sync(void *argument)
+{
+    GIVES(0, roost_sync(one));
+    rst_store_u32(argument, 1);
+    return NULL;
+}
+
+/* A request and then a write, in one lane and one group; the writer dies when the frame, which holds the write alone, is synced. */
+static void a_request_before_a_write_is_answered_by_the_heir(void)
+{
+    told = mp_pipe();
+    asked = mp_pipe();
+    pid_t pid = mp_start(dies_with_a_group, NULL);
+    mp_await(told, 'c');
+    one = mp_open();
+    pthread_t thread;
+    uint32_t answered = 0;
+    CHECK(pthread_create(&thread, NULL, ask_for_a_sync, &answered) == 0);
+    int64_t deadline = mp_now_ns() + MP_PATIENCE_MS * INT64_C(1000000);
+    while (!rst_load_u64(&one->engine->lane.lane->submitted) && mp_now_ns() < deadline) poll(NULL, 0, 1);
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    struct roost_completion landed = ROOST_COMPLETION_INIT;
+    memory.text = roost_text("behind the request");
+    GIVES(0, roost_batch_open(&accepted));
+    GIVES(0, roost_batch_append(accepted, &memory));
+    GIVES(0, roost_submit(one, accepted, NULL, NULL, NULL));
+    mp_tell(asked, 'a');
+    mp_take(told, receipts, sizeof receipts);
+    mp_kill(pid);
+    GIVES(1, roost_poll(one, &landed, 1, MP_PATIENCE_MS));
+    CHECK(landed.result == 0);
+    while (!rst_load_u32(&answered)) CHECK(poll(NULL, 0, 1) == 0 && mp_now_ns() < deadline);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(mp_find(one, "behind", NULL) == 1);
+    roost_batch_free(accepted);
+    mp_close(one);
+    mp_check_root();
+}
+
 /* ---- R23: snapshots ---- */
 
 static void recycle_the_arena(void)
@@ -705,6 +770,7 @@ int main(int argc, char **argv)
         {"a_damaged_header_leads_nobody_astray", a_damaged_header_leads_nobody_astray},
         {"an_heir_does_not_decide_again", an_heir_does_not_decide_again},
         {"a_replay_does_not_decide_again", a_replay_does_not_decide_again},
+        {"a_request_before_a_write_is_answered_by_the_heir", a_request_before_a_write_is_answered_by_the_heir},
         {"a_reader_notices_that_its_arena_was_recycled", a_reader_notices_that_its_arena_was_recycled},
         {"a_segment_that_was_merged_away_is_no_damage", a_segment_that_was_merged_away_is_no_damage},
         {"a_small_segment_keeps_the_tombstones_of_a_large_one", a_small_segment_keeps_the_tombstones_of_a_large_one},
