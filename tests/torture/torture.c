@@ -460,6 +460,7 @@ static int run_writer(uint32_t index, uint32_t life)
 {
     struct writer w = {.life = life, .index = index, .random = opt.seed ^ (uint64_t)life * UINT64_C(0xd1342543de82ef95)};
     w.text = malloc(TEXT_MAX);
+    if (index >= (uint32_t)opt.loops && index < (uint32_t)(opt.loops + opt.servers)) return run_as_mcp(&w);
     w.root = open_root(0);
     say((struct note){.kind = NOTE_OPEN}, NULL);
     tell_region();
@@ -1164,9 +1165,11 @@ static void verify_apart(void)
 static void usage(FILE *to)
 {
     fputs("usage: torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers N] [--readers N] [--loop N]\n"
-          "               [--stop] [--fork] [--large] [--every MS] [--keep] [--root FOLDER]\n\n"
+          "               [--mcp N] [--command ROOST] [--stop] [--fork] [--large] [--every MS] [--keep] [--root FOLDER]\n\n"
           "  --kills N     end after so many\n"
           "  --loop N      the first N writers work through libuv alone (roost/uv.h)\n"
+          "  --mcp N       the next N writers are clients of `roost mcp`\n"
+          "  --command F   the `roost` command for them; default: beside this program's folder\n"
           "  --stop        stop the role's holder for a while, too\n"
           "  --fork        writers make children that outlive them\n"
           "  --large       texts above 64 KiB, too\n"
@@ -1174,6 +1177,15 @@ static void usage(FILE *to)
           "  --keep        leave the root where it is; wait where something hangs\n",
           to);
     exit(to == stderr ? 2 : 0);
+}
+
+/* build/tests/torture -> build/roost */
+static const char *beside(const char *program)
+{
+    static char path[4096];
+    const char *slash = strrchr(program, '/');
+    snprintf(path, sizeof path, "%.*s/../roost", slash ? (int)(slash - program) : 1, slash ? program : ".");
+    return path;
 }
 
 static void read_options(int argc, char **argv)
@@ -1207,6 +1219,10 @@ static void read_options(int argc, char **argv)
             opt.readers = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--loop"))
             opt.loops = atoi(argv[++i]);
+        else if (!strcmp(argv[i], "--mcp"))
+            opt.servers = atoi(argv[++i]);
+        else if (!strcmp(argv[i], "--command"))
+            opt.command = argv[++i];
         else if (!strcmp(argv[i], "--region"))
             opt.region = strcmp(argv[++i], "file") ? ROOST_REGION_SHM : ROOST_REGION_FILE;
         else if (!strcmp(argv[i], "--root"))
@@ -1214,6 +1230,7 @@ static void read_options(int argc, char **argv)
         else
             usage(stderr);
     }
+    if (opt.servers && !opt.command) opt.command = beside(argv[0]);
     if (opt.seconds < 1 || opt.every < 1 || opt.writers < 2 || opt.readers < 0 || opt.writers + opt.readers > CHILD_MAX)
         usage(stderr);
 }
@@ -1277,8 +1294,9 @@ int main(int argc, char **argv)
         if (!mkdtemp(folder)) return 2;
         snprintf(opt.root, sizeof opt.root, "%s/root", folder);
     }
-    printf("torture: seed %llu, root %s, region %s, %d writers (%d on loops), %d readers\n", (unsigned long long)opt.seed,
-           opt.root, opt.region == ROOST_REGION_FILE ? "file" : "shm", opt.writers, opt.loops, opt.readers);
+    printf("torture: seed %llu, root %s, region %s, %d writers (%d on loops, %d MCP servers), %d readers\n",
+           (unsigned long long)opt.seed, opt.root, opt.region == ROOST_REGION_FILE ? "file" : "shm", opt.writers, opt.loops,
+           opt.servers, opt.readers);
     /* Small, so that checkpoints, full arenas and new chunks happen all the time. */
     struct roost_settings settings = ROOST_SETTINGS_INIT;
     settings.region = opt.region;

@@ -48,11 +48,12 @@ struct shared { /* between parent and children; not the store's */
     uint32_t stats_ready;
 };
 struct options {
-    int seconds, kills, writers, readers, loops, every;
+    int seconds, kills, writers, readers, loops, servers, every;
     uint64_t seed;
     uint32_t region;
     bool stop, fork, large, keep;
     char root[256];
+    const char *command; /* the `roost` command */
 };
 struct writer {
     roost_root *root;
@@ -87,5 +88,7 @@ bool time_to_stop(const struct writer *w);
 
 /* loop.c: a writer that works through libuv alone, until it is time to stop. The root may be another one when it returns. */
 void run_on_a_loop(struct writer *w);
+/* mcp.c: becomes `roost mcp`, with a client as its child. Returns only when that is not possible. */
+int run_as_mcp(struct writer *w);
 
 #endif
