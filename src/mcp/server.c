@@ -198,8 +198,11 @@ void mcp_origin(const struct mcp_call *call, struct mcp_origin *ret_origin)
 
 static void on_signal(uv_signal_t *handle, int number)
 {
+    struct mcp *mcp = handle->data;
     (void)number;
-    mcp_end(handle->data, CLI_OK);
+    for (struct mcp_call *call = mcp->calls; call; call = call->next)
+        if (call->tool && call->tool->long_work) rst_store_u32(&call->cancelled, 1);
+    mcp_end(mcp, CLI_OK);
 }
 
 static void close_handle(uv_handle_t *handle, void *argument)
