@@ -148,7 +148,7 @@ static int user_prompt(struct cli *cli)
     double best = 0;
     while (hits && (got = roost_hits_next(hits, &hit)) > 0) {
         struct roost_memory memory = memory_of(&hit);
-        if (!best) best = hit.score;
+        if (best == 0) best = hit.score;
         if (hit.score < best / 2) break;
         /* What this session itself remembered is in the model's context already. */
         if (!same(hit.session, hook.session) && !hook_put_memory(&hook, &memory)) break;
