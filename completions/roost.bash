@@ -46,6 +46,8 @@ _roost()
         -f | --file) COMPREPLY=($(compgen -f -- "$current")); return ;;
         --level) COMPREPLY=($(compgen -W "durable process" -- "$current")); return ;;
         --region) COMPREPLY=($(compgen -W "shm file" -- "$current")); return ;;
+        --from) COMPREPLY=($(compgen -W "memory-server markdown memmap_fs" -- "$current")); return ;;
+        --to) COMPREPLY=($(compgen -W "memory-server markdown" -- "$current")); return ;;
         --on-error) COMPREPLY=($(compgen -W "stop continue" -- "$current")); return ;;
         --state) COMPREPLY=($(compgen -W "$(_roost_names state)" -- "$current")); return ;;
         --stream) COMPREPLY=($(compgen -W "$(_roost_names stream)" -- "$current")); return ;;

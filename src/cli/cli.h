@@ -119,6 +119,8 @@ roost_id cli_memory_id(const struct cli *cli, const char *text);
 
 /* One line on stderr: "roost: ..." with control characters escaped. */
 void cli_say(const char *format, ...) CLI_PRINTF(1, 2);
+/* How far it is, on a terminal behind stderr: one line, written over by the next and wiped out by any message. NULL: wipe it out. */
+void cli_progress(const char *text);
 /* The library's last error in words, after an optional "context: "; returns the exit code for it. */
 int cli_fail(int error, const char *context_format, ...) CLI_PRINTF(2, 3);
 /* The same for a write. One that was handed over and not answered may still happen: then it says so, with the receipt to ask with. */

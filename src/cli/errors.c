@@ -82,6 +82,15 @@ void cli_print_exit_codes(FILE *file)
     }
 }
 
+static bool progress_shown;
+
+void cli_progress(const char *text)
+{
+    if (progress_shown || text) fprintf(stderr, "\r\033[K%s", text ? text : "");
+    if (progress_shown || text) (void)fflush(stderr);
+    progress_shown = text != NULL;
+}
+
 /* Messages quote names and paths that anybody may have chosen; none of them may steer the terminal or make a second
  * line. */
 static void say(const char *text)
@@ -99,6 +108,7 @@ static void say(const char *text)
             line[used++] = (char)*c;
     }
     line[used++] = '\n';
+    cli_progress(NULL);
     /* One write, so that lines of processes that share the terminal do not mix. */
     fwrite(line, 1, used, stderr);
     (void)fflush(stderr);
