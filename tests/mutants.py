@@ -113,6 +113,10 @@ MUTANTS = {
         "R13", "src/engine/slot.c", "dirty ? drain_predecessor(engine, deadline) : 0;",
         "dirty && false ? drain_predecessor(engine, deadline) : 0;",
         [RULES, "a_lane_is_drained_before_it_is_used_again"]),
+    "successor-makes-the-dead-live": (
+        "R14", "src/engine/states.c",
+        "if (!client || version < rst_load_u64(&slot->owner_version)) return false;", "(void)version;\n    if (!client) return false;",
+        ["tests/test_mp_states", "a_value_lives_as_long_as_who_published_it"]),
     "latch-not-verified": (
         "R14", "src/region/latch.c",
         "        if (rst_load_relaxed_u64(latch.sequence) == sequence) return true;", "        return true;",

@@ -26,7 +26,8 @@
  * Blocking    Reads never wait for other processes. Writes wait at most wait_ms (struct roost_write or the root's
  *             options). Opening waits at most the same for whoever is repairing the root at that moment.
  * Growth      Every options and result struct starts with `size`, set by its INIT macro: fields are only ever added at
- *             the end, and both sides look at no field beyond the smaller size.
+ *             the end, and both sides look at no field beyond the smaller size. ROOST_EINVAL: a size that none can have, as 0:
+ *             the macro was left out.
  * C++         The header compiles as C++ too. Where a function has the name of a struct, write the keyword: struct roost_stats,
  *             struct roost_stream_info. ROOST_TEXT and the INIT macros are C initialisers: they begin variables, they are no expressions,
  *             and ROOST_STATS_INIT names a member, which pedantic compilers mention before C++20.
@@ -112,12 +113,13 @@ enum roost_error {
     ROOST_EACCES = -13,        /* permission denied */
     ROOST_EBUSY = -16,         /* a live process owns this state; the detail names it */
     ROOST_EEXIST = -17,        /* there is a root already */
-    ROOST_ENOTDIR = -20,       /* the path given as root is not a directory */
+    ROOST_ENOTDIR = -20,       /* the path given as root is not a directory, or a symbolic link to one */
     ROOST_EINVAL = -22,        /* an argument is wrong; the detail says which */
     ROOST_EMFILE = -24,        /* this process has too many files open */
     ROOST_EFBIG = -27,         /* this process's file size limit (RLIMIT_FSIZE) */
     ROOST_ENOSPC = -28,        /* the disk, or /dev/shm, is full */
     ROOST_EROFS = -30,         /* the root is read-only: opened as an observer, or writing stopped after a disk failure */
+    ROOST_ELOOP = -40,         /* a file or folder in the root is a symbolic link, which is not followed */
     ROOST_EILSEQ = -84,        /* text is not valid UTF-8; the detail gives the offset */
     ROOST_EOVERFLOW = -75,     /* a number no longer fits */
     ROOST_ETIMEDOUT = -110,    /* not done within wait_ms. A write may still happen: its receipt tells (roost_settle) */
@@ -142,6 +144,9 @@ ROOST_API const char *roost_error_text(int error);
 /* What happened in this thread's last failing call: what, where, which values, what to do. "" if none failed. Valid
  * until this thread's next call into Roost. */
 ROOST_API const char *roost_error_detail(void);
+/* For libraries on top of this one: makes a copy of `detail` this thread's (NULL: ""; 1023 bytes at most are kept). Returns error, so that
+ * it reads `return roost_error_set(ROOST_EINVAL, "what is wrong")`. */
+ROOST_API int roost_error_set(int error, const char *detail);
 
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
@@ -196,7 +201,9 @@ struct roost_options {
     }
 
 /* Attaches to the root in directory `path`. options may be NULL. The same root may be opened several times in one
- * process. Errors: ROOST_ENOROOT, EVERSION, EFOREIGN, EFILESYSTEM, ESPLIT, ECORRUPT, EACCES, ENOTDIR, ETIMEDOUT, ...
+ * process. The path's last part must not be a symbolic link (ROOST_ENOTDIR), those before may be. ROOST_OPEN_CREATE makes the
+ * last folder only: its parent must exist (ROOST_ENOENT).
+ * Errors: ROOST_ENOROOT, EVERSION, EFOREIGN, EFILESYSTEM, ESPLIT, ECORRUPT, EACCES, ENOTDIR, ETIMEDOUT, ...
  * With ROOST_OPEN_OBSERVE nobody else needs to have it open: the handle then shows the root as it was left, and within a tenth of a second
  * (looked at when it is used) what those write who open it. ROOST_EROFS: after a power cut it must first be opened by who may write. */
 ROOST_API ROOST_MUST int roost_open(const char *path, const struct roost_options *options, roost_root **ret_root);
@@ -318,7 +325,7 @@ ROOST_API ROOST_MUST int roost_submit(roost_root *root, const roost_batch *batch
  * the order of submission. Returns how many; 0 after the time, or when nothing is in flight. ret_completions is an array
  * whose elements were set by ROOST_COMPLETION_INIT. */
 ROOST_API ROOST_MUST int roost_poll(roost_root *root, struct roost_completion *ret_completions, size_t count, uint32_t wait_ms);
-/* Withdraws a submission that no writer has taken up: 0, and its completion says ROOST_ECANCELED. ROOST_EBUSY: too late. */
+/* Withdraws a submission that no writer has taken up: 0 (again too), and its one completion says ROOST_ECANCELED. ROOST_EBUSY: too late. */
 ROOST_API ROOST_MUST int roost_cancel(roost_root *root, const struct roost_receipt *receipt);
 
 /* What became of a write: waits at most wait_ms. 0: applied (the receipt's lsn and id are filled in); another error than
@@ -475,7 +482,8 @@ ROOST_API void roost_iter_close(roost_iter *iter); /* NULL is allowed */
 
 /* Each named agent has one state. The first publish under a name makes this handle its owner until it closes or releases
  * it; while the owner lives nobody else may publish it (ROOST_EBUSY names the owner). When the owner's process ends the last value
- * stays and shows alive = ROOST_ALIVE_NO. A handle may own many names. Each state read was published whole; it never goes back. */
+ * stays and shows alive = ROOST_ALIVE_NO, until a new owner has published. A handle may own many names. Each state read was
+ * published whole, and it never goes back; alive is said of the one who published what was read, owner_pid. */
 enum roost_alive { ROOST_ALIVE_NO = 0, ROOST_ALIVE_YES = 1, ROOST_ALIVE_NONE = 2 /* set without an owner */ };
 enum roost_state_flag { ROOST_STATE_UNOWNED = 1 << 0 /* publish once, stay nobody's */ };
 struct roost_extra {
@@ -523,12 +531,13 @@ ROOST_API ROOST_MUST int roost_iter_state(roost_iter *iter, struct roost_state *
 
 enum roost_topic_kind {
     ROOST_TOPIC_COMMITS = 1,    /* every change: memories, forgets, keys, streams */
-    ROOST_TOPIC_STATE = 2,      /* one agent's state; the current value comes first */
-    ROOST_TOPIC_STATES = 3,     /* all agents' states; the current values come first. An owner's death is a change too */
+    ROOST_TOPIC_STATE = 2,      /* one agent's state; the current value comes first. An owner's death is a change too */
+    ROOST_TOPIC_STATES = 3,     /* all agents' states, in the same way */
     ROOST_TOPIC_GENERATION = 4, /* the set of index files changed */
     ROOST_TOPIC_STREAM = 5,     /* entries of one stream */
     ROOST_TOPIC_KEYS = 6        /* keys that begin with name (empty: all) */
 };
+/* It has no `size`; zero what you do not set: {.kind = ROOST_TOPIC_STREAM, .name = ROOST_TEXT("talk")}. */
 struct roost_topic {
     uint32_t kind; /* enum roost_topic_kind */
     uint32_t reserved;
@@ -560,7 +569,9 @@ struct roost_event {
         sizeof(struct roost_event), 0, 0, 0, 0, {NULL, 0}, 0 \
     }
 /* Several topics in one watch. Changes after this call are reported in order of commit; nothing is missed but what ROOST_CHANGE_SKIPPED
- * says; a state's values in between may be, its last one never is. Takeovers and restarts of the writer wake nobody. */
+ * says; a state's values in between may be, its last one never is. An owner's death or release gives an event with the same version
+ * as before, and the state then shows ROOST_ALIVE_NO; a new owner gives none before his first value, whose version is the next.
+ * Takeovers and restarts of the writer wake nobody. */
 ROOST_API ROOST_MUST int roost_watch_open(roost_root *root, const struct roost_topic *topics, size_t count,
                                           roost_watch **ret_watch);
 /* Sleeps until something happened. 1: ret_event is filled; 0: wait_ms passed (0: only looks). Works in observers too. */

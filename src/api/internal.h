@@ -16,11 +16,14 @@ struct roost_root {
 int rst_api_enter(const roost_root *root);
 /* The same for what never waits: it does not look whether the region was replaced either. */
 int rst_api_enter_loop(const roost_root *root);
-/* Copies an options struct of the caller's size over defaults. */
-#define RST_API_COPY(to, from) \
-    do { \
-        if (from) memcpy(&(to), (from), (from)->size < sizeof(to) ? (from)->size : sizeof(to)); \
-    } while (0)
+/* Structs that begin with `size`. One that was not begun with its INIT macro would pass for one of an older version that has no fields:
+ * what it asks for would be left out without a word, a compare-and-set for one. So each is looked at before anything is done: 0, also
+ * for NULL, or ROOST_EINVAL. */
+int rst_check_sized(const void *sized, const char *type);
+#define RST_API_SIZED(type, sized) rst_check_sized((const struct type *){sized}, #type)
+/* The same, and copies what the caller's options struct has over the defaults in `to`. */
+int rst_copy_sized(void *to, size_t to_size, const void *from, const char *type);
+#define RST_API_COPY(type, to, from) rst_copy_sized((struct type *){to}, sizeof(struct type), (const struct type *){from}, #type)
 /* Copies a result out: no more than the caller's struct has room for; its size stays. */
 #define RST_API_GIVE(to, from) \
     do { \

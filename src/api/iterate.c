@@ -104,6 +104,7 @@ int roost_iter_memory(roost_iter *iter, struct roost_memory *ret_memory)
 {
     int err = enter(iter), found;
     if (!err && (iter->pass != PASS_MEMORIES || !ret_memory)) err = rst_fail(ROOST_EINVAL, "this pass does not give memories");
+    if (!err) err = RST_API_SIZED(roost_memory, ret_memory);
     if (err) return err;
     if (iter->ended) return 0;
     struct rst_memory_entry entry;
@@ -178,6 +179,7 @@ int roost_iter_item(roost_iter *iter, struct roost_item *ret_item)
     int err = enter(iter);
     bool fits = iter->pass == PASS_KEYS || iter->pass == PASS_STREAM || iter->pass == PASS_STREAMS;
     if (!err && (!fits || !ret_item)) err = rst_fail(ROOST_EINVAL, "this pass does not give items");
+    if (!err) err = RST_API_SIZED(roost_item, ret_item);
     if (err) return err;
     if (iter->ended) return 0;
     struct rst_map_entry entry;
@@ -203,6 +205,7 @@ int roost_iter_state(roost_iter *iter, struct roost_state *ret_state)
 {
     int err = enter(iter);
     if (!err && (iter->pass != PASS_STATES || !ret_state)) err = rst_fail(ROOST_EINVAL, "this pass does not give states");
+    if (!err) err = RST_API_SIZED(roost_state, ret_state);
     if (err) return err;
     uint8_t name[ROOST_NAME_SIZE_MAX + 1];
     size_t size;

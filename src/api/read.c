@@ -68,6 +68,8 @@ int roost_get(roost_root *root, roost_id id, struct roost_memory *ret_memory)
     int err = rst_api_enter(root);
     if (err) return err;
     if (!ret_memory || !id) return rst_fail(ROOST_EINVAL, "%s", id ? "no place for the memory was given" : "ids begin at 1");
+    err = RST_API_SIZED(roost_memory, ret_memory);
+    if (err) return err;
     struct rst_memory_entry entry;
     struct roost_bytes *tags = NULL;
     err = find_memory(root->engine, id, &entry);
@@ -98,6 +100,8 @@ int roost_locate(roost_root *root, roost_id id, struct roost_location *ret_locat
     int err = rst_api_enter(root);
     if (err) return err;
     if (!ret_location || !id) return rst_fail(ROOST_EINVAL, "%s", id ? "no place for the location was given" : "ids begin at 1");
+    err = RST_API_SIZED(roost_location, ret_location);
+    if (err) return err;
     struct rst_memory_entry entry;
     struct rst_record_view record;
     err = find_memory(root->engine, id, &entry);
@@ -174,9 +178,9 @@ int roost_search(roost_root *root, const struct roost_query *given, roost_hits *
     int err = rst_api_enter(root);
     if (err) return err;
     struct roost_query query = ROOST_QUERY_INIT;
-    RST_API_COPY(query, given);
     if (!given || !ret_hits) return rst_fail(ROOST_EINVAL, "no query, or no place for the hits, was given");
-    err = rst_check_utf8(query.text, "the query");
+    err = RST_API_COPY(roost_query, &query, given);
+    if (!err) err = rst_check_utf8(query.text, "the query");
     if (err) return err;
     size_t limit = query.limit ? query.limit : LIMIT_DEFAULT;
     if (limit > LIMIT_MAX) limit = LIMIT_MAX;
@@ -207,6 +211,8 @@ int roost_hits_next(roost_hits *hits, struct roost_hit *ret_hit)
 {
     rst_fail_clear();
     int err = rst_engine_check(hits->engine);
+    if (!err && !ret_hit) err = rst_fail(ROOST_EINVAL, "no place for the hit was given");
+    if (!err) err = RST_API_SIZED(roost_hit, ret_hit);
     if (err) return err;
     if (hits->next == hits->count) return 0;
     free(hits->tags);
@@ -284,11 +290,16 @@ int rst_fill_item(struct rst_engine *engine, const struct rst_map_entry *entry, 
     return 0;
 }
 
+static int check_item(const struct roost_item *ret_item)
+{
+    return ret_item ? RST_API_SIZED(roost_item, ret_item) : rst_fail(ROOST_EINVAL, "no place for the item was given");
+}
+
 int roost_kv_get(roost_root *root, struct roost_bytes key, struct roost_item *ret_item)
 {
     int err = rst_api_enter(root);
     if (!err) err = rst_check_key(key, "the key");
-    if (!err && !ret_item) err = rst_fail(ROOST_EINVAL, "no place for the item was given");
+    if (!err) err = check_item(ret_item);
     if (err) return err;
     struct rst_map_name name;
     struct rst_map_entry entry;
@@ -316,6 +327,8 @@ int roost_stream_info(roost_root *root, struct roost_bytes name, struct roost_st
     int err = stream_head(root, name, &head);
     if (err) return err;
     if (!ret_info) return rst_fail(ROOST_EINVAL, "no place for the figures was given");
+    err = RST_API_SIZED(roost_stream_info, ret_info);
+    if (err) return err;
     struct roost_stream_info info = {.entry_count = head.number, .byte_count = head.bytes, .lsn = head.lsn};
     RST_API_GIVE(ret_info, info);
     return 0;
@@ -332,6 +345,7 @@ int roost_stream_get(roost_root *root, struct roost_bytes name, uint64_t index, 
 {
     struct rst_map_entry head, entry;
     int err = stream_head(root, name, &head);
+    if (!err && (err = check_item(ret_item))) return err;
     if (!err && index < head.number)
         err = stream_entry(root, name, index, &entry);
     else if (!err)
@@ -346,6 +360,7 @@ int roost_stream_at(roost_root *root, struct roost_bytes name, uint64_t byte_off
 {
     struct rst_map_entry head, entry;
     int err = stream_head(root, name, &head);
+    if (!err) err = check_item(ret_item);
     if (err) return err;
     if (byte_offset >= head.bytes)
         return rst_fail(ROOST_ENOENT, "the stream \"%.*s\" has %llu bytes, there is none at offset %llu", (int)name.size,

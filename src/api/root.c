@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * api/root.c: life, errors, care (layer 8). */
+#include <ctype.h>
 #include <limits.h>
 #include <stdlib.h>
 
@@ -16,6 +17,12 @@ struct roost_bytes roost_text(const char *string) { return rst_bytes(string, str
 
 const char *roost_error_detail(void) { return rst_fail_detail(); }
 
+int roost_error_set(int error, const char *detail)
+{
+    rst_fail_set_detail(detail ? detail : "");
+    return error;
+}
+
 int rst_api_enter_loop(const roost_root *root)
 {
     rst_fail_clear();
@@ -29,11 +36,33 @@ int rst_api_enter(const roost_root *root)
     return err;
 }
 
+int rst_check_sized(const void *sized, const char *type)
+{
+    /* The size and one field at least; and no version will be as large as what lies in memory that nobody set. */
+    enum { SIZE_MIN = sizeof(size_t) + 4, SIZE_MAX_EVER = 4096 };
+    char init[32];
+    size_t size = sized ? *(const size_t *)sized : SIZE_MIN, i = 0;
+    if (size >= SIZE_MIN && size <= SIZE_MAX_EVER) return 0;
+    for (; type[i] && i < sizeof init - 1; i++) init[i] = (char)toupper((unsigned char)type[i]);
+    init[i] = '\0';
+    return rst_fail(ROOST_EINVAL, "struct %s has size %zu: begin it with %s_INIT", type, size, init);
+}
+
+int rst_copy_sized(void *to, size_t to_size, const void *from, const char *type)
+{
+    int err = rst_check_sized(from, type);
+    if (err || !from) return err;
+    size_t size = *(const size_t *)from;
+    memcpy(to, from, size < to_size ? size : to_size);
+    return 0;
+}
+
 int roost_create(const char *path, const struct roost_settings *settings)
 {
     rst_fail_clear();
     if (!path || !path[0]) return rst_fail(ROOST_EINVAL, "no path was given");
-    return rst_root_create(path, settings);
+    int err = RST_API_SIZED(roost_settings, settings);
+    return err ? err : rst_root_create(path, settings);
 }
 
 int roost_open(const char *path, const struct roost_options *options, roost_root **ret_root)
@@ -41,11 +70,12 @@ int roost_open(const char *path, const struct roost_options *options, roost_root
     rst_fail_clear();
     if (!path || !path[0] || !ret_root) return rst_fail(ROOST_EINVAL, "no path, or no place for the root, was given");
     struct roost_options all = ROOST_OPTIONS_INIT;
-    RST_API_COPY(all, options);
+    int err = RST_API_COPY(roost_options, &all, options);
+    if (!err) err = RST_API_SIZED(roost_settings, all.settings);
+    if (err) return err;
     if (all.level > ROOST_PROCESS) return rst_fail(ROOST_EINVAL, "there is no level %u", all.level);
     roost_root *root = calloc(1, sizeof *root);
     if (!root) return rst_fail(ROOST_ENOMEM, "no memory to open %s", path);
-    int err = 0;
     if (all.flags & ROOST_OPEN_CREATE) {
         err = rst_root_create(path, all.settings);
         if (err == ROOST_EEXIST) err = 0;
@@ -112,7 +142,8 @@ static int copy_root(copy_fn work, const char *source, const char *path, roost_f
     struct roost_copy copy = ROOST_COPY_INIT;
     rst_fail_clear();
     if (!source || !source[0] || !path || !path[0]) return rst_fail(ROOST_EINVAL, "no path was given");
-    int result = work(source, path, found, user, &copy);
+    int result = RST_API_SIZED(roost_copy, ret_copy);
+    if (!result) result = work(source, path, found, user, &copy);
     if (result >= 0 && ret_copy) RST_API_GIVE(ret_copy, copy);
     return result;
 }
@@ -133,7 +164,8 @@ int roost_backup(roost_root *root, const char *path, roost_found_fn found, void 
     int err = rst_api_enter(root);
     if (err) return err;
     if (!path || !path[0]) return rst_fail(ROOST_EINVAL, "no path was given");
-    err = rst_backup(root->engine, path, found, user, &copy);
+    err = RST_API_SIZED(roost_copy, ret_copy);
+    if (!err) err = rst_backup(root->engine, path, found, user, &copy);
     if (!err && ret_copy) RST_API_GIVE(ret_copy, copy);
     return err;
 }
@@ -151,7 +183,8 @@ int roost_stats(roost_root *root, struct roost_stats *ret_stats)
     if (!ret_stats) return rst_fail(ROOST_EINVAL, "no place for the figures was given");
     struct roost_stats stats;
     memset(&stats, 0, sizeof stats);
-    err = rst_stats(root->engine, &stats);
+    err = RST_API_SIZED(roost_stats, ret_stats);
+    if (!err) err = rst_stats(root->engine, &stats);
     if (!err) RST_API_GIVE(ret_stats, stats);
     return err;
 }

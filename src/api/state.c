@@ -25,10 +25,10 @@ int roost_state_publish(roost_root *root, const struct roost_state *given, const
     if (err) return err;
     struct roost_state state = ROOST_STATE_INIT;
     struct roost_write write = ROOST_WRITE_INIT;
-    RST_API_COPY(state, given);
-    RST_API_COPY(write, given_write);
     if (!given) return rst_fail(ROOST_EINVAL, "no state was given");
-    err = check_state(&state);
+    err = RST_API_COPY(roost_state, &state, given);
+    if (!err) err = RST_API_COPY(roost_write, &write, given_write);
+    if (!err) err = check_state(&state);
     return err ? err
                : rst_state_publish(root->engine, &state, write.level ? write.level : (uint32_t)ROOST_PROCESS, write.wait_ms);
 }
@@ -83,6 +83,8 @@ int roost_state_get(roost_root *root, struct roost_bytes name, struct roost_stat
     int err = rst_api_enter(root);
     if (err) return err;
     if (!ret_state) return rst_fail(ROOST_EINVAL, "no place for the state was given");
+    err = RST_API_SIZED(roost_state, ret_state);
+    if (err) return err;
     if (!name.size) return root_state(root->engine, ret_state);
     err = rst_check_name(name, "the agent's name");
     void *memory[2];
@@ -120,6 +122,8 @@ int roost_watch_wait(roost_watch *watch, uint32_t wait_ms, struct roost_event *r
 {
     rst_fail_clear();
     int err = rst_engine_check(watch->engine);
+    if (!err && !ret_event) err = rst_fail(ROOST_EINVAL, "no place for the event was given");
+    if (!err) err = RST_API_SIZED(roost_event, ret_event);
     return err ? err : rst_watch_wait(watch->watch, wait_ms, ret_event);
 }
 

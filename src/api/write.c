@@ -106,8 +106,8 @@ static int add_op(roost_batch *batch, struct rst_op op, size_t fields_offset, st
 static int add_memory(roost_batch *batch, const struct roost_memory *given)
 {
     struct roost_memory memory = ROOST_MEMORY_INIT;
-    RST_API_COPY(memory, given);
-    int err = check_memory(given ? &memory : NULL);
+    int err = RST_API_COPY(roost_memory, &memory, given);
+    if (!err) err = check_memory(given ? &memory : NULL);
     if (err) return err;
     size_t fields_offset = batch->fields.size;
     if (memory.key.size) rst_fields_add(&batch->fields, RST_FIELD_KEY, memory.key);
@@ -130,9 +130,9 @@ static int add_named(roost_batch *batch, uint16_t kind, struct roost_bytes name,
                      const struct roost_write *given)
 {
     struct roost_write write = ROOST_WRITE_INIT;
-    RST_API_COPY(write, given);
+    int err = RST_API_COPY(roost_write, &write, given);
     bool stream = kind == RST_OP_STREAM;
-    int err = rst_check_key(name, stream ? "the stream's name" : "the key");
+    if (!err) err = rst_check_key(name, stream ? "the stream's name" : "the key");
     if (!err) err = check_size(payload, stream ? "the stream's entry" : "the value");
     if (!err && stream && !payload.size) err = rst_fail(ROOST_EINVAL, "the stream's entry is empty");
     if (!err && write.expires_ns < 0) err = rst_fail(ROOST_EINVAL, "the time of expiry is before 1970");
@@ -278,7 +278,8 @@ static int encode(struct rst_engine *engine, const roost_batch *batch, const str
 static int complete_write(struct rst_engine *engine, const struct roost_write *given, struct roost_write *ret_write)
 {
     struct roost_write write = ROOST_WRITE_INIT;
-    RST_API_COPY(write, given);
+    int err = RST_API_COPY(roost_write, &write, given);
+    if (err) return err;
     if (!write.level) write.level = engine->options.level;
     if (write.level > ROOST_PROCESS) return rst_fail(ROOST_EINVAL, "there is no level %u", write.level);
     if (!write.wait_ms) write.wait_ms = engine->options.wait_ms;
@@ -455,8 +456,12 @@ int roost_poll(roost_root *root, struct roost_completion *ret_completions, size_
 {
     int err = rst_api_enter_loop(root);
     if (err) return err;
-    return ret_completions && count ? rst_submit_poll(root->engine, ret_completions, count, wait_ms)
-                                    : rst_fail(ROOST_EINVAL, "no room for completions was given");
+    if (!ret_completions || !count) return rst_fail(ROOST_EINVAL, "no room for completions was given");
+    /* Each of them: what lands in one that has no room is lost. The caller's struct may be an older, smaller one. */
+    const uint8_t *each = (const uint8_t *)ret_completions;
+    for (size_t i = 0; !err && i < count; i++, each += ret_completions->size)
+        err = RST_API_SIZED(roost_completion, (const void *)each);
+    return err ? err : rst_submit_poll(root->engine, ret_completions, count, wait_ms);
 }
 
 int roost_poll_fd(roost_root *root, int *ret_fd)

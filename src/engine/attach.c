@@ -128,7 +128,7 @@ static int make_region(struct rst_engine *engine)
     }
     /* Opened for the first time: whoever made it may have died before he could make its name durable. */
     if (!err && engine->log.header.sequence == 1) err = rst_os->fsync(engine->root_directory);
-    if (!err && engine->log.header.sequence == 1) err = rst_root_sync_parent(engine->path);
+    if (!err && engine->log.header.sequence == 1) err = rst_root_sync_parent(engine->root_directory, engine->path);
     if (err) return err;
     engine->log.header.region_nonce = engine->identity.nonce;
     engine->log.header.device = engine->identity.device;

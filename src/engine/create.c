@@ -2,7 +2,6 @@
  * engine/create.c: making a root (layer 7). state.wal is linked into place complete; several may try, one makes it. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -105,21 +104,38 @@ static int fill_root(int directory, const char *path, const struct roost_setting
     return err ? rst_fail_context(err, "making a root in %s", path) : 0;
 }
 
-int rst_root_sync_parent(const char *path)
+/* By "..", not by the path: that may lead through symbolic links, and be a name without a folder before it. */
+int rst_root_sync_parent(int directory, const char *path)
 {
-    char *parent = strdup(path);
-    if (!parent) return rst_fail(ROOST_ENOMEM, "no memory");
-    size_t size = strlen(parent);
-    while (size > 1 && parent[size - 1] == '/') parent[--size] = '\0';
-    char *slash = strrchr(parent, '/');
-    const char *name = !slash ? "." : slash == parent ? "/" : (*slash = '\0', parent);
-    int file = rst_os->open(-1, name, RST_OPEN_READ | RST_OPEN_DIRECTORY, 0);
+    int file = rst_os->open(directory, "..", RST_OPEN_READ | RST_OPEN_DIRECTORY, 0);
     int err = file < 0 ? file : rst_os->fsync(file);
     if (file >= 0) rst_os->close(file);
-    free(parent);
     /* A parent that may not be read cannot be synced; the root itself is whole. */
     if (!err || err == -EINVAL || (file < 0 && err == -EACCES)) return 0;
     return rst_fail(err, "syncing the folder that %s is in: %s", path, strerror(-err));
+}
+
+/* A link is not followed: whoever may change it could lead a root's processes apart. */
+int rst_root_unopened(const char *path, int err)
+{
+    struct rst_stat stat;
+    if (err == -ENOTDIR) return rst_fail(ROOST_ENOTDIR, "%s is a file, not a folder", path);
+    if (err != -ELOOP) return rst_fail(err, "opening %s: %s", path, strerror(-err));
+    if (rst_os->stat_at(-1, path, &stat) == 0)
+        return rst_fail(ROOST_ENOTDIR, "%s is a symbolic link: give the folder that it leads to", path);
+    return rst_fail(ROOST_ENOTDIR, "%s: the symbolic links on the way to it lead in a circle", path);
+}
+
+int rst_root_folder(const char *path)
+{
+    int err = rst_os->mkdir(-1, path, 0700);
+    if (err == -ENOENT)
+        return rst_fail(ROOST_ENOENT, "making the folder %s: the folder that it would be in does not exist; make that first",
+                        path);
+    if (err == -ELOOP) return rst_root_unopened(path, err);
+    if (err && err != -EEXIST) return rst_fail(err, "making the folder %s: %s", path, strerror(-err));
+    int directory = rst_os->open(-1, path, RST_OPEN_READ | RST_OPEN_DIRECTORY, 0);
+    return directory < 0 ? rst_root_unopened(path, directory) : directory;
 }
 
 int rst_root_create(const char *path, const struct roost_settings *given)
@@ -127,12 +143,10 @@ int rst_root_create(const char *path, const struct roost_settings *given)
     struct roost_settings settings;
     int err = complete_settings(given, &settings);
     if (err) return err;
-    err = rst_os->mkdir(-1, path, 0700);
-    if (err && err != -EEXIST) return rst_fail(err, "making the folder %s: %s", path, strerror(-err));
-    int directory = rst_os->open(-1, path, RST_OPEN_READ | RST_OPEN_DIRECTORY, 0);
-    if (directory == -ENOTDIR) return rst_fail(ROOST_ENOTDIR, "%s is a file, not a folder", path);
-    if (directory < 0) return rst_fail(directory, "opening %s: %s", path, strerror(-directory));
+    int directory = rst_root_folder(path);
+    if (directory < 0) return directory;
     err = fill_root(directory, path, &settings);
+    if (!err) err = rst_root_sync_parent(directory, path);
     rst_os->close(directory);
-    return err ? err : rst_root_sync_parent(path);
+    return err;
 }

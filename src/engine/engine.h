@@ -177,7 +177,11 @@ static inline uint64_t rst_engine_client(const struct rst_engine *engine) { retu
 /* ---- create.c ---- */
 /* 0, or ROOST_EFILESYSTEM with the name of the kind that is refused. */
 int rst_root_refuse(int file, const char *path);
-int rst_root_sync_parent(const char *path);
+/* The folder of a root that is to be: made if there is none, opened. Negative: why not, in words. */
+int rst_root_folder(const char *path);
+/* Why the folder of a root could not be opened, in words. Returns the error. */
+int rst_root_unopened(const char *path, int err);
+int rst_root_sync_parent(int directory, const char *path);
 
 /* ---- handles.c ---- */
 void rst_handle_enter(struct rst_engine *engine);

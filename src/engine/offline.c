@@ -42,12 +42,9 @@ static int make_part(const struct rst_offline *offline, const char *name, int *r
 int rst_offline_begin(const char *path, struct rst_offline *ret_offline)
 {
     struct rst_offline offline = {path, -1, -1, -1, -1};
-    int err = rst_os->mkdir(-1, path, 0700);
-    if (err && err != -EEXIST) return rst_fail(err, "making the folder %s: %s", path, strerror(-err));
-    offline.directory = rst_os->open(-1, path, RST_OPEN_READ | RST_OPEN_DIRECTORY, 0);
-    if (offline.directory == -ENOTDIR) return rst_fail(ROOST_ENOTDIR, "%s is a file, not a folder", path);
-    if (offline.directory < 0) return rst_fail(offline.directory, "opening %s: %s", path, strerror(-offline.directory));
-    err = rst_root_refuse(offline.directory, path);
+    offline.directory = rst_root_folder(path);
+    if (offline.directory < 0) return offline.directory;
+    int err = rst_root_refuse(offline.directory, path);
     if (!err) err = rst_os->list(offline.directory, not_ours, &offline.directory);
     if (err == ROOST_EEXIST) {
         rst_os->close(offline.directory); /* what lies there is somebody's */
@@ -125,7 +122,7 @@ int rst_offline_finish(struct rst_offline *offline)
     if (!err) err = rst_os->fsync(offline->directory);
     if (err) return rst_fail(err, "syncing %s: %s", offline->path, strerror(-err));
     err = rst_log_publish(offline->log_file, offline->directory);
-    return err ? err : rst_root_sync_parent(offline->path);
+    return err ? err : rst_root_sync_parent(offline->directory, offline->path);
 }
 
 static int remove_file(void *user, const char *name)

@@ -41,9 +41,7 @@ static int open_files(struct rst_engine *engine)
     engine->root_directory = rst_os->open(-1, path, RST_OPEN_READ | RST_OPEN_DIRECTORY, 0);
     if (engine->root_directory == -ENOENT)
         return rst_fail(ROOST_ENOROOT, "there is no folder %s; `roost init` makes a root", path);
-    if (engine->root_directory == -ENOTDIR) return rst_fail(ROOST_ENOTDIR, "%s is a file, not a root", path);
-    if (engine->root_directory < 0)
-        return rst_fail(engine->root_directory, "opening %s: %s", path, strerror(-engine->root_directory));
+    if (engine->root_directory < 0) return rst_root_unopened(path, engine->root_directory);
     int err = rst_root_refuse(engine->root_directory, path); /* before flock is called: on some it hangs */
     if (err) return err;
     engine->log.file = rst_os->open(engine->root_directory, "state.wal", engine->observer ? RST_OPEN_READ : RST_OPEN_WRITE, 0);

@@ -55,8 +55,7 @@ static int open_source(struct rst_salvage *salvage)
 {
     salvage->directory = rst_os->open(-1, salvage->source, RST_OPEN_READ | RST_OPEN_DIRECTORY, 0);
     if (salvage->directory == -ENOENT) return rst_fail(ROOST_ENOROOT, "there is no folder %s", salvage->source);
-    if (salvage->directory < 0)
-        return rst_fail(salvage->directory, "opening %s: %s", salvage->source, strerror(-salvage->directory));
+    if (salvage->directory < 0) return rst_root_unopened(salvage->source, salvage->directory);
     int err = rst_root_refuse(salvage->directory, salvage->source);
     if (err) return err;
     salvage->log_file = rst_os->open(salvage->directory, "state.wal", RST_OPEN_READ, 0);

@@ -117,6 +117,17 @@ static bool owner_alive(const struct rst_engine *engine, const struct rst_region
     return rst_participant_alive(engine->log.file, participant) != 0 && !rst_load_u64(&slot->owner_incarnation);
 }
 
+/* Is what was just read of the slot a value that its living owner published? The value was read before the owner, so that a newer owner
+ * is never taken for its author; and who still owns it after the look at the byte was the one that held the byte. */
+static bool published_by_living(const struct rst_engine *engine, const struct rst_region *region, uint32_t index,
+                                uint64_t version)
+{
+    struct rst_state_slot *slot = slot_at(region, index);
+    uint64_t client = rst_load_u64(&slot->owner_client); /* pairs with the store in change_owner */
+    if (!client || version < rst_load_u64(&slot->owner_version)) return false;
+    return owner_alive(engine, region, index) && rst_load_u64(&slot->owner_client) == client;
+}
+
 /* ---- the writer's part: giving slots out, one at a time under its commit mutex ---- */
 
 /* The version that is stored for a name, so that a new owner goes on above it and never back. */
@@ -171,6 +182,17 @@ static int free_slot(struct rst_engine *engine)
                     RST_STATE_SLOT_COUNT);
 }
 
+/* crash: 1 the value is nobody's who lives, whoever owns the slot
+ *        2 owned, by the claimer's participant's byte; it locks the slot's own byte next */
+static void change_owner(const struct rst_region *region, struct rst_state_slot *slot, uint64_t client, uint32_t participant)
+{
+    rst_store_u64(&slot->owner_version, UINT64_MAX);
+    slot->owner_slot = participant;
+    slot->owner_pid = region->participants[participant].pid;
+    rst_store_u64(&slot->owner_incarnation, 0);
+    rst_store_u64(&slot->owner_client, client); /* pairs with the load in published_by_living */
+}
+
 /* crash: 1 incarnation odd: no reader looks, the next claim finds the slot neither by name nor free... so an odd one is finished as free
  *        2 name, owner and stored value entered
  *        3 incarnation even: given. Its owner locks the byte next; until then its participant's byte speaks for it. */
@@ -185,10 +207,7 @@ static void give_slot(struct rst_engine *engine, uint32_t index, struct roost_by
     rst_fence_release();
     slot->name_size = (uint32_t)name.size;
     memcpy(slot->name, name.data, name.size);
-    slot->owner_slot = participant;
-    slot->owner_pid = region->participants[participant].pid;
-    rst_store_u64(&slot->owner_incarnation, 0);
-    rst_store_u64(&slot->owner_client, client);
+    change_owner(region, slot, client, participant);
     memset(words, 0, sizeof words);
     if (stored_size) memcpy(words, stored, stored_size);
     rst_latch_repair(latch_of(slot));
@@ -210,10 +229,7 @@ int rst_state_claim(struct rst_engine *engine, struct roost_bytes name, uint64_t
             return ROOST_EBUSY;
         }
         rst_latch_repair(latch_of(slot));
-        slot->owner_slot = participant;
-        slot->owner_pid = region->participants[participant].pid;
-        rst_store_u64(&slot->owner_incarnation, 0);
-        rst_store_u64(&slot->owner_client, client);
+        change_owner(region, slot, client, participant);
         *ret_slot = (uint64_t)(uint32_t)index;
         return 0;
     }
@@ -306,6 +322,9 @@ static int publish(struct rst_engine *engine, const struct rst_owned_state *owne
         uint64_t words[ROOST_STATE_SIZE_MAX / 8];
         memset(words, 0, sizeof words);
         memcpy(words, bytes.data, bytes.size);
+        /* crash: 1 the value is older than what the owner says it published: it is not his
+         *        2 his value */
+        if (rst_load_u64(&slot->owner_version) > stamped.version) rst_store_u64(&slot->owner_version, stamped.version);
         rst_latch_write(latch_of(slot), words, sizeof words / 8);
         rst_region_ring(&rst_engine_region(engine)->header->state.word);
     }
@@ -325,8 +344,9 @@ static int move_owned(struct rst_engine *engine, struct rst_owned_state *owned, 
     int err = acquire(engine, rst_bytes(owned->name, owned->name_size), wait_ms, &fresh);
     if (err) return err;
     memcpy(&carried, words, sizeof carried);
-    if (read && rst_latch_read(latch_of(fresh.at), &there, sizeof there / 8) && carried.version > there.version) {
-        rst_latch_write(latch_of(fresh.at), words, ROOST_STATE_SIZE_MAX / 8);
+    if (read && rst_latch_read(latch_of(fresh.at), &there, sizeof there / 8) && carried.version >= there.version) {
+        if (carried.version) rst_store_u64(&fresh.at->owner_version, carried.version);
+        if (carried.version > there.version) rst_latch_write(latch_of(fresh.at), words, ROOST_STATE_SIZE_MAX / 8);
         rst_region_ring(&rst_engine_region(engine)->header->state.word);
     }
     *owned = fresh;
@@ -412,8 +432,8 @@ int rst_state_read(struct rst_engine *engine, struct roost_bytes name, uint8_t *
         uint64_t incarnation, now, version;
         int index = find_slot(region, name, &incarnation);
         if (index < 0) break;
-        bool alive = owner_alive(engine, region, (uint32_t)index);
         bool read = rst_state_slot_read(region, (uint32_t)index, ret_bytes, ret_size, &version);
+        bool alive = read && published_by_living(engine, region, (uint32_t)index, version);
         if (find_slot(region, name, &now) != index || now != incarnation) continue; /* given to another name meanwhile */
         if (!read) break; /* claimed, never published: what is stored counts */
         if (alive) *ret_alive = ROOST_ALIVE_YES;

@@ -95,11 +95,11 @@ static const struct rst_flight *landed_flight(const struct rst_engine *engine, c
     return NULL;
 }
 
-static bool in_flight(const struct rst_engine *engine, uint64_t sequence)
+static bool in_flight(const struct rst_engine *engine, const struct roost_receipt *receipt)
 {
     for (size_t i = 0; i < ROOST_SUBMIT_COUNT_MAX; i++)
-        if (engine->flights[i].used && engine->flights[i].receipt.client == engine->client &&
-            engine->flights[i].receipt.sequence == sequence)
+        if (engine->flights[i].used && engine->flights[i].receipt.client == receipt->client &&
+            engine->flights[i].receipt.sequence == receipt->sequence)
             return true;
     return false;
 }
@@ -128,7 +128,7 @@ static int take_answer(struct rst_engine *engine, const struct roost_receipt *re
     int found = receipt->client == engine->client ? rst_lane_answered(&engine->lane, receipt->sequence, &answer) : ROOST_ENOENT;
     if (found == 1) {
         copy_answer(&answer, results, result_count, ret_outcome);
-        if (!in_flight(engine, receipt->sequence)) rst_lane_release(&engine->lane, receipt->sequence); /* else roost_poll does */
+        if (!in_flight(engine, receipt)) rst_lane_release(&engine->lane, receipt->sequence); /* else roost_poll does */
     }
     pthread_mutex_unlock(&engine->lane_lock);
     return found;
@@ -521,10 +521,12 @@ int rst_submit_cancel(struct rst_engine *engine, const struct roost_receipt *rec
 {
     pthread_mutex_lock(&engine->lane_lock);
     bool own = receipt->client == engine->client && rst_engine_slot(engine) >= 0;
+    bool lost = !own && in_flight(engine, receipt);
     int err = own ? rst_lane_cancel(&engine->lane, receipt->sequence) : 0;
     pthread_mutex_unlock(&engine->lane_lock);
     struct rst_notify *notify = rst_load_pointer(&engine->completions_notify);
     if (own && !err && notify) rst_notify_signal(notify);
+    if (lost) return rst_fail(ROOST_EBUSY, "the shared memory that the submission was in was lost; its completion tells");
     if (!own) return rst_fail(ROOST_EINVAL, "the receipt is not of this handle");
     return err ? rst_fail(err, "the writer has taken the submission up") : 0;
 }

@@ -200,9 +200,9 @@ bool rst_lane_reap(struct rst_lane_client *client)
 int rst_lane_cancel(struct rst_lane_client *client, uint64_t sequence)
 {
     struct rst_lane_entry *entry = entry_of(client->lane, sequence);
-    /* Whoever changes the word first has it: the writer by TAKEN, the client by CANCELLED. */
-    return rst_cas_u64(&entry->word, word_of(sequence, RST_LANE_SUBMITTED), word_of(sequence, RST_LANE_CANCELLED)) ? 0
-                                                                                                                   : ROOST_EBUSY;
+    /* Whoever changes the word first has it: the writer by TAKEN, the client by CANCELLED. Cancelled once it stays so. */
+    if (rst_cas_u64(&entry->word, word_of(sequence, RST_LANE_SUBMITTED), word_of(sequence, RST_LANE_CANCELLED))) return 0;
+    return rst_load_u64(&entry->word) == word_of(sequence, RST_LANE_CANCELLED) ? 0 : ROOST_EBUSY;
 }
 
 /* ---- the writer's side ---- */

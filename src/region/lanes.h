@@ -48,7 +48,7 @@ void rst_lane_release(struct rst_lane_client *client, uint64_t sequence);
 void rst_lane_abandon(struct rst_lane_client *client, uint64_t sequence);
 /* Releases what was abandoned and is answered by now. true: there was any. */
 bool rst_lane_reap(struct rst_lane_client *client);
-/* 0, or ROOST_EBUSY: a writer has taken it up. */
+/* 0, also when it was cancelled before, or ROOST_EBUSY: a writer has taken it up. */
 int rst_lane_cancel(struct rst_lane_client *client, uint64_t sequence);
 
 /* The writer's side. */

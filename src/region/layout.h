@@ -158,7 +158,9 @@ struct rst_state_slot {
     int32_t owner_pid;
     uint32_t name_size, reserved;
     uint8_t name[256];
-    uint64_t zero[18];
+    uint64_t
+        owner_version; /* the first version that this owner published; UINT64_MAX: none yet. An older value is a former owner's */
+    uint64_t zero[17];
     uint64_t sequence, sequence_zero[7]; /* the latch's */
     uint64_t copies[2][ROOST_STATE_SIZE_MAX / 8];
 };

@@ -130,12 +130,16 @@ int roost_uv_init(uv_loop_t *loop, roost_uv *uv, roost_root *root)
     bridge->uv = uv;
     bridge->next_deadline_ns = bridge->timer_ns = UINT64_MAX;
     int err = enter(bridge);
-    if (err) return err;
+    if (err)
+        return roost_error_set(err, "this root handle has a bridge already, or one that is closing: open the root once more");
     err = roost_poll_fd(root, &file);
     bridge->observes = err == ROOST_EROFS; /* nothing will ever be submitted */
     if (bridge->observes) err = 0;
     if (!err) err = roost_batch_open(&bridge->batch);
-    if (!err && !bridge->observes) err = uv_poll_init(loop, &bridge->poll, file);
+    if (!err && !bridge->observes) {
+        err = uv_poll_init(loop, &bridge->poll, file);
+        if (err) roost_error_set(err, uv_strerror(err));
+    }
     if (err) {
         roost_batch_free(bridge->batch);
         leave(bridge);

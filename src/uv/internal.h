@@ -15,12 +15,6 @@
 #include <string.h>
 
 enum { SLOT_COUNT = ROOST_SUBMIT_COUNT_MAX };
-/* The caller's struct, which may be an older, smaller one, over the defaults that `to` holds. */
-#define COPY_SIZED(to, from) \
-    do { \
-        memcpy(&(to), (from), (from)->size < sizeof(to) ? (from)->size : sizeof(to)); \
-        (to).size = sizeof(to); \
-    } while (0)
 /* How long one callback of the loop goes on with completions or events before it lets others have their turn. */
 #define TURN_NS UINT64_C(500000)
 
@@ -130,8 +124,11 @@ void bridge_count(struct bridge *bridge, int change);
 void bridge_next_step(struct bridge *bridge);
 
 /* ---- request.c ---- */
-/* A fresh request of this kind; 0, or ROOST_ECANCELED: the bridge is closing. */
-int request_begin(roost_uv *uv, roost_uv_req *req, enum request_kind kind, struct request **ret_request);
+/* A fresh request of this kind; 0, ROOST_ECANCELED: the bridge is closing, or ROOST_EINVAL: it has no callback. */
+int request_begin(roost_uv *uv, roost_uv_req *req, enum request_kind kind, bool has_callback, struct request **ret_request);
+/* The caller's struct, which may be an older, smaller one, over the defaults in `to`. ROOST_EINVAL: its INIT macro did not begin it. */
+int request_copy(void *to, size_t to_size, const void *from, const char *type);
+#define COPY_SIZED(type, to, from) request_copy((struct type *){to}, sizeof(struct type), (const struct type *){from}, #type)
 /* For a write that was checked: into the lane, or behind the others. */
 void request_submit(struct bridge *bridge, struct request *request);
 /* Onto libuv's pool. 0, or libuv's error. */

@@ -54,9 +54,9 @@ void read_give(struct bridge *bridge, struct request *request)
 /* ---- asking ---- */
 
 static int begin(roost_uv *uv, roost_uv_req *req, enum request_kind kind, struct roost_bytes name, uint64_t number,
-                 struct request **ret_request)
+                 bool has_callback, struct request **ret_request)
 {
-    int err = request_begin(uv, req, kind, ret_request);
+    int err = request_begin(uv, req, kind, has_callback, ret_request);
     if (err) return err;
     (*ret_request)->name = name;
     (*ret_request)->number = number;
@@ -66,7 +66,7 @@ static int begin(roost_uv *uv, roost_uv_req *req, enum request_kind kind, struct
 int roost_uv_get(roost_uv *uv, roost_uv_req *req, roost_id id, roost_uv_memory_cb cb)
 {
     struct request *request;
-    int err = begin(uv, req, REQUEST_GET, (struct roost_bytes){NULL, 0}, id, &request);
+    int err = begin(uv, req, REQUEST_GET, (struct roost_bytes){NULL, 0}, id, cb, &request);
     if (err) return err;
     request->cb.memory = cb;
     return request_queue_work(bridge_of(uv), request);
@@ -75,18 +75,18 @@ int roost_uv_get(roost_uv *uv, roost_uv_req *req, roost_id id, roost_uv_memory_c
 int roost_uv_search(roost_uv *uv, roost_uv_req *req, const struct roost_query *query, roost_uv_hits_cb cb)
 {
     struct request *request;
-    int err = begin(uv, req, REQUEST_SEARCH, (struct roost_bytes){NULL, 0}, 0, &request);
+    int err = begin(uv, req, REQUEST_SEARCH, (struct roost_bytes){NULL, 0}, 0, cb, &request);
     if (err) return err;
     request->cb.hits = cb;
     request->as.query = (struct roost_query)ROOST_QUERY_INIT;
-    COPY_SIZED(request->as.query, query);
-    return request_queue_work(bridge_of(uv), request);
+    err = COPY_SIZED(roost_query, &request->as.query, query);
+    return err ? err : request_queue_work(bridge_of(uv), request);
 }
 
 int roost_uv_kv_get(roost_uv *uv, roost_uv_req *req, struct roost_bytes key, roost_uv_item_cb cb)
 {
     struct request *request;
-    int err = begin(uv, req, REQUEST_KV_GET, key, 0, &request);
+    int err = begin(uv, req, REQUEST_KV_GET, key, 0, cb, &request);
     if (err) return err;
     request->cb.item = cb;
     return request_queue_work(bridge_of(uv), request);
@@ -95,7 +95,7 @@ int roost_uv_kv_get(roost_uv *uv, roost_uv_req *req, struct roost_bytes key, roo
 int roost_uv_stream_get(roost_uv *uv, roost_uv_req *req, struct roost_bytes name, uint64_t index, roost_uv_item_cb cb)
 {
     struct request *request;
-    int err = begin(uv, req, REQUEST_STREAM_GET, name, index, &request);
+    int err = begin(uv, req, REQUEST_STREAM_GET, name, index, cb, &request);
     if (err) return err;
     request->cb.item = cb;
     return request_queue_work(bridge_of(uv), request);
@@ -104,7 +104,7 @@ int roost_uv_stream_get(roost_uv *uv, roost_uv_req *req, struct roost_bytes name
 int roost_uv_state_get(roost_uv *uv, roost_uv_req *req, struct roost_bytes name, roost_uv_state_cb cb)
 {
     struct request *request;
-    int err = begin(uv, req, REQUEST_STATE_GET, name, 0, &request);
+    int err = begin(uv, req, REQUEST_STATE_GET, name, 0, cb, &request);
     if (err) return err;
     request->cb.state = cb;
     return request_queue_work(bridge_of(uv), request);
@@ -113,8 +113,9 @@ int roost_uv_state_get(roost_uv *uv, roost_uv_req *req, struct roost_bytes name,
 int roost_uv_work(roost_uv *uv, roost_uv_req *req, roost_uv_work_fn work, roost_uv_cb cb)
 {
     struct request *request;
-    int err = begin(uv, req, REQUEST_WORK, (struct roost_bytes){NULL, 0}, 0, &request);
+    int err = begin(uv, req, REQUEST_WORK, (struct roost_bytes){NULL, 0}, 0, cb, &request);
     if (err) return err;
+    if (!work) return roost_error_set(ROOST_EINVAL, "no work was given");
     request->cb.plain = cb;
     request->what.work = work;
     return request_queue_work(bridge_of(uv), request);

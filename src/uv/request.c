@@ -54,10 +54,11 @@ static void list_remove(struct request_list *list, struct request *request)
         list->last = request->previous;
 }
 
-int request_begin(roost_uv *uv, roost_uv_req *req, enum request_kind kind, struct request **ret_request)
+int request_begin(roost_uv *uv, roost_uv_req *req, enum request_kind kind, bool has_callback, struct request **ret_request)
 {
     struct request *request = request_of(req);
-    if (bridge_of(uv)->closing) return ROOST_ECANCELED;
+    if (bridge_of(uv)->closing) return roost_error_set(ROOST_ECANCELED, "the bridge is closing");
+    if (!has_callback) return roost_error_set(ROOST_EINVAL, "no callback was given");
     req->bridge = uv;
     req->receipt = (struct roost_receipt){0, 0, 0, 0};
     req->detail[0] = '\0';
@@ -68,11 +69,40 @@ int request_begin(roost_uv *uv, roost_uv_req *req, enum request_kind kind, struc
     return 0;
 }
 
+/* As the library does it, but at the call, not only when it comes to the library on the pool. */
+int request_copy(void *to, size_t to_size, const void *from, const char *type)
+{
+    enum { SIZE_MIN = sizeof(size_t) + 4, SIZE_MAX_EVER = 4096 };
+    char detail[96];
+    size_t size = from ? *(const size_t *)from : 0;
+    if (size >= SIZE_MIN && size <= SIZE_MAX_EVER) {
+        memcpy(to, from, size < to_size ? size : to_size);
+        memcpy(to, &to_size, sizeof to_size);
+        return 0;
+    }
+    if (from)
+        snprintf(detail, sizeof detail, "struct %s has size %zu: begin it with its INIT macro", type, size);
+    else
+        snprintf(detail, sizeof detail, "no struct %s was given", type);
+    return roost_error_set(ROOST_EINVAL, detail);
+}
+
 /* ---- the end ---- */
 
 static void say(struct request *request, const char *text)
 {
     snprintf(request->req->detail, sizeof request->req->detail, "%s", text);
+}
+
+/* What was stopped has done nothing; but what a question was about may have been done. */
+static void say_stopped(struct request *request)
+{
+    bool write = request->kind <= REQUEST_STATE_PUBLISH, settle = request->kind == REQUEST_SETTLE;
+    const char *who = request->stopped ? "cancelled by roost_uv_cancel"
+                      : write          ? "the bridge was closed before the writer took it up"
+                                       : "the bridge was closed before its turn came";
+    const char *what = write ? "not applied" : settle ? "not asked; the write itself may have been applied" : "not begun";
+    snprintf(request->req->detail, sizeof request->req->detail, "%s: %s", who, what);
 }
 
 /* What the writer answers comes without words. */
@@ -153,7 +183,10 @@ static void after_pool(uv_work_t *work, int status)
     struct bridge *bridge = bridge_of(request->req->bridge);
     list_remove(&bridge->pool, request);
     request->place = PLACE_NOWHERE;
-    if (status == UV_ECANCELED) request->status = ROOST_ECANCELED;
+    if (status == UV_ECANCELED) {
+        request->status = ROOST_ECANCELED;
+        say_stopped(request);
+    }
     /* Without time for more than one try the blocking way gives the lane's own error: never handed over, in uv.h's words. */
     if (request->status == ROOST_EAGAIN && request->kind < REQUEST_GET) request->status = ROOST_ETIMEDOUT;
     if (request->alone) {
@@ -168,7 +201,7 @@ int request_queue_work(struct bridge *bridge, struct request *request)
 {
     request->pool.data = request;
     int err = uv_queue_work(bridge->uv->loop, &request->pool, on_pool, after_pool);
-    if (err) return err;
+    if (err) return roost_error_set(err, uv_strerror(err));
     request->place = PLACE_POOL;
     list_add(&bridge->pool, request);
     return 0;
@@ -266,7 +299,10 @@ void request_landed(struct bridge *bridge, const struct roost_completion *comple
         return;
     }
     request->req->receipt = completion->receipt;
-    if (completion->result < 0) explain(request, completion);
+    if (completion->result == ROOST_ECANCELED)
+        say_stopped(request);
+    else if (completion->result < 0)
+        explain(request, completion);
     request_finish(bridge, request, completion->result);
 }
 
@@ -274,6 +310,7 @@ void request_landed(struct bridge *bridge, const struct roost_completion *comple
 
 static void stop_queued(struct bridge *bridge, struct request *request, int status)
 {
+    if (status == ROOST_ECANCELED) say_stopped(request);
     list_remove(&bridge->queued, request);
     finish_soon(bridge, request, status);
 }
@@ -300,6 +337,7 @@ void request_expire(struct bridge *bridge, uint64_t now_ns)
         }
         bridge->slots[slot] = NULL;
         if (request->stopped) { /* as promised, though the lane has not said so yet */
+            say_stopped(request);
             finish_soon(bridge, request, ROOST_ECANCELED);
             continue;
         }
@@ -310,21 +348,25 @@ void request_expire(struct bridge *bridge, uint64_t now_ns)
     bridge->next_deadline_ns = next_ns;
 }
 
+/* What was stopped stays so: asked again, it is stopped already. */
 int roost_uv_cancel(roost_uv_req *req)
 {
     struct request *request = request_of(req);
     struct bridge *bridge = bridge_of(req->bridge);
-    if (request->place == PLACE_QUEUED) {
-        stop_queued(bridge, request, ROOST_ECANCELED);
-        return 0;
-    }
+    int err = ROOST_EBUSY;
+    if (request->stopped) return 0;
     if (request->place == PLACE_LANE) {
-        int err = roost_cancel(bridge->uv->root, &req->receipt);
+        err = roost_cancel(bridge->uv->root, &req->receipt);
         request->stopped = !err;
         return err;
     }
-    if (request->place == PLACE_POOL) return uv_cancel((uv_req_t *)&request->pool);
-    return ROOST_EBUSY;
+    if (request->place == PLACE_POOL) err = uv_cancel((uv_req_t *)&request->pool);
+    if (request->place == PLACE_QUEUED || !err) {
+        request->stopped = true;
+        if (request->place == PLACE_QUEUED) stop_queued(bridge, request, ROOST_ECANCELED);
+        return 0;
+    }
+    return roost_error_set(err, "the request is under way, or over, and ends by itself");
 }
 
 void request_stop_all(struct bridge *bridge)
@@ -336,7 +378,8 @@ void request_stop_all(struct bridge *bridge)
         int err = roost_cancel(bridge->uv->root, &request->req->receipt);
         if (err != ROOST_EFORK) continue; /* its answer comes */
         bridge->slots[slot] = NULL;
-        finish_soon(bridge, request, ROOST_ECANCELED);
+        say(request, roost_error_detail()); /* what became of it the parent is told */
+        finish_soon(bridge, request, err);
     }
     for (struct request *request = bridge->pool.first; request; request = request->next)
         (void)uv_cancel((uv_req_t *)&request->pool);

@@ -23,7 +23,10 @@ int roost_uv_watch_start(roost_uv *uv, roost_uv_watch *uv_watch, const struct ro
     struct bridge *bridge = bridge_of(uv);
     struct watch *watch = watch_of(uv_watch);
     int file;
-    if (bridge->closing) return ROOST_ECANCELED;
+    if (bridge->closing) return roost_error_set(ROOST_ECANCELED, "the bridge is closing");
+    if (!cb) return roost_error_set(ROOST_EINVAL, "no callback was given");
+    for (const struct watch *other = bridge->watches; other; other = other->next)
+        if (other == watch) return roost_error_set(ROOST_EINVAL, "this watch has been started, and its struct is not yours yet");
     memset(watch, 0, sizeof *watch);
     watch->uv = uv_watch;
     watch->cb = cb;
@@ -31,7 +34,10 @@ int roost_uv_watch_start(roost_uv *uv, roost_uv_watch *uv_watch, const struct ro
     int err = roost_watch_open(uv->root, topics, count, &watch->watch);
     if (err) return err;
     err = roost_watch_fd(watch->watch, &file);
-    if (!err) err = uv_poll_init(uv->loop, &watch->poll, file);
+    if (!err) {
+        err = uv_poll_init(uv->loop, &watch->poll, file);
+        if (err) roost_error_set(err, uv_strerror(err));
+    }
     if (err) {
         roost_watch_close(watch->watch);
         return err;

@@ -8,11 +8,12 @@ static int begin(roost_uv *uv, roost_uv_req *req, enum request_kind kind, const 
                  struct request **ret_request)
 {
     struct request *request;
-    int err = request_begin(uv, req, kind, &request);
+    int err = request_begin(uv, req, kind, cb, &request);
     if (err) return err;
     request->cb.plain = cb;
     request->write = (struct roost_write)ROOST_WRITE_INIT;
-    if (given) COPY_SIZED(request->write, given);
+    if (given) err = COPY_SIZED(roost_write, &request->write, given);
+    if (err) return err;
     if (!request->write.wait_ms) request->write.wait_ms = WAIT_MS;
     *ret_request = request;
     return 0;
@@ -80,8 +81,8 @@ int roost_uv_append(roost_uv *uv, roost_uv_req *req, const struct roost_memory *
     int err = begin(uv, req, REQUEST_APPEND, write, cb, &request);
     if (err) return err;
     request->as.memory = (struct roost_memory)ROOST_MEMORY_INIT;
-    COPY_SIZED(request->as.memory, memory);
-    return submit_checked(bridge_of(uv), request);
+    err = COPY_SIZED(roost_memory, &request->as.memory, memory);
+    return err ? err : submit_checked(bridge_of(uv), request);
 }
 
 int roost_uv_forget(roost_uv *uv, roost_uv_req *req, roost_id id, const struct roost_write *write, roost_uv_cb cb)
@@ -98,7 +99,7 @@ int roost_uv_commit(roost_uv *uv, roost_uv_req *req, const roost_batch *batch, c
     struct request *request;
     int err = begin(uv, req, REQUEST_COMMIT, write, cb, &request);
     if (err) return err;
-    if (!roost_batch_count(batch)) return ROOST_EINVAL;
+    if (!batch || !roost_batch_count(batch)) return roost_error_set(ROOST_EINVAL, "the batch is empty");
     request->what.batch = batch;
     return submit_checked(bridge_of(uv), request);
 }
@@ -138,8 +139,8 @@ int roost_uv_state_publish(roost_uv *uv, roost_uv_req *req, const struct roost_s
     int err = begin(uv, req, REQUEST_STATE_PUBLISH, write, cb, &request);
     if (err) return err;
     request->as.state = (struct roost_state)ROOST_STATE_INIT;
-    COPY_SIZED(request->as.state, state);
-    return request_queue_work(bridge_of(uv), request);
+    err = COPY_SIZED(roost_state, &request->as.state, state);
+    return err ? err : request_queue_work(bridge_of(uv), request);
 }
 
 int roost_uv_settle(roost_uv *uv, roost_uv_req *req, const struct roost_receipt *receipt, uint32_t wait_ms, roost_uv_cb cb)

@@ -156,6 +156,90 @@ static void a_second_owner_is_refused_by_name(void)
     mp_close(second);
 }
 
+/* ---- a name that goes from a dead owner to the next ---- */
+
+static int own_when_asked(void *argument)
+{
+    (void)argument;
+    mp_await(go, 'n');
+    static roost_root *root; /* never closed, but not lost to a leak checker */
+    root = mp_open();
+    publish(root, "agent", "mine", 0);
+    pid_t pid = getpid();
+    mp_give(ready, &pid, sizeof pid);
+    pause();
+    return 1;
+}
+
+/* Version, owner and alive belong together: a dead one's value is never shown alive because somebody has its name by now, nor is a living
+ * one's shown dead. */
+static bool look_for_successor(roost_root *root, pid_t dead, uint64_t version)
+{
+    struct roost_state state = ROOST_STATE_INIT;
+    int err = roost_state_get(root, roost_text("agent"), &state);
+    if (err == ROOST_ENOENT && !dead) return false;
+    GIVES(0, err);
+    bool new = state.owner_pid != dead;
+    CHECK(state.alive == (new ? ROOST_ALIVE_YES : ROOST_ALIVE_NO));
+    CHECK(state.version == version + new);
+    roost_unpin(root, &state.pin);
+    return new;
+}
+
+static void a_value_lives_as_long_as_who_published_it(void)
+{
+    enum { OWNERS = 100 };
+    ready = mp_pipe();
+    go = mp_pipe();
+    for (int i = 0; i < OWNERS; i++) mp_start(own_when_asked, NULL);
+    roost_root *root = mp_open(), *observer = mp_open_with(ROOST_OPEN_OBSERVE, 0, 0);
+    pid_t dead = 0, owner;
+    int64_t deadline = mp_now_ns() + MP_PATIENCE_MS * INT64_C(1000000);
+    for (uint64_t version = 0; version < OWNERS; version++) {
+        bool seen = false, observed = false;
+        mp_tell(go, 'n');
+        while ((!seen || !observed) && mp_now_ns() < deadline) {
+            seen = look_for_successor(root, dead, version);
+            observed = look_for_successor(observer, dead, version);
+        }
+        CHECK(seen && observed);
+        mp_take(ready, &owner, sizeof owner);
+        mp_kill(owner);
+        dead = owner;
+    }
+    mp_close(observer);
+    mp_close(root);
+}
+
+/* Who has a name and has said nothing under it yet does not make his predecessor's value live. */
+static void an_owner_without_a_value(void)
+{
+    char text[ROOST_STATE_SIZE_MAX];
+    struct roost_extra extra = {ROOST_TEXT("x"), {text, sizeof text}};
+    struct roost_state state = ROOST_STATE_INIT, large = ROOST_STATE_INIT;
+    roost_root *root = mp_open(), *former = mp_open();
+    publish(former, "agent", "former", 1);
+    mp_close(former);
+    memset(text, 'x', sizeof text);
+    large.name = roost_text("agent");
+    large.extra = &extra;
+    large.extra_count = 1;
+    GIVES(ROOST_E2BIG, roost_state_publish(root, &large, NULL)); /* the name is its own by now */
+    state = get(root, "agent");
+    CHECK(state.alive == ROOST_ALIVE_NO && state.version == 1 && is(state.status, "former"));
+    roost_unpin(root, &state.pin);
+    publish(root, "agent", "new", 2);
+    state = get(root, "agent");
+    CHECK(state.alive == ROOST_ALIVE_YES && state.version == 2 && is(state.status, "new"));
+    roost_unpin(root, &state.pin);
+    /* The same after a release. */
+    GIVES(0, roost_state_release(root, roost_text("agent")));
+    state = get(root, "agent");
+    CHECK(state.alive == ROOST_ALIVE_NO && state.version == 2);
+    roost_unpin(root, &state.pin);
+    mp_close(root);
+}
+
 /* Takeovers, handovers and restarts of others are nobody's news. */
 static int write_and_die(void *argument)
 {
@@ -320,6 +404,8 @@ int main(int argc, char **argv)
     static const struct mp_case cases[] = {
         {"watchers_see_the_last_value_and_the_owners_death", watchers_see_the_last_value_and_the_owners_death},
         {"a_second_owner_is_refused_by_name", a_second_owner_is_refused_by_name},
+        {"a_value_lives_as_long_as_who_published_it", a_value_lives_as_long_as_who_published_it},
+        {"an_owner_without_a_value", an_owner_without_a_value},
         {"takeovers_wake_no_watcher", takeovers_wake_no_watcher},
         {"an_observer_waits_for_the_next_agent", an_observer_waits_for_the_next_agent},
         {"states_of_the_dead_are_kept", states_of_the_dead_are_kept},

@@ -35,6 +35,8 @@ static void fails_at(int result, int error, const char *call, int line)
     ck_assert_msg(roost_error_detail()[0], "line %d: %s says nothing", line, call);
 }
 
+#define says(words) ck_assert_msg(strstr(roost_error_detail(), (words)), "line %d: %s", __LINE__, roost_error_detail())
+
 static int64_t now_ns(int clock)
 {
     struct timespec now;
@@ -1281,6 +1283,68 @@ START_TEST(what_is_no_root)
     fails(roost_create(file, NULL), ROOST_ENOTDIR);
     snprintf(file, sizeof file, "%s/a/b", folder);
     fails(roost_create(file, NULL), ROOST_ENOENT);
+    says("the folder that it would be in does not exist");
+    fails(roost_open(file, &create, &root), ROOST_ENOENT);
+    says("the folder that it would be in does not exist");
+}
+END_TEST
+
+/* A root is no link, as whoever may change a link could lead processes apart; above the root links are as good as folders. */
+START_TEST(symbolic_links)
+{
+    roost_root *root;
+    struct roost_options create = ROOST_OPTIONS_INIT;
+    create.flags = ROOST_OPEN_CREATE;
+    char link[160], file[200];
+    ok(roost_create(path, NULL));
+    snprintf(link, sizeof link, "%s/link", folder);
+    ck_assert_int_eq(symlink(path, link), 0);
+    fails(roost_open(link, NULL, &root), ROOST_ENOTDIR);
+    says("is a symbolic link: give the folder that it leads to");
+    fails(roost_open(link, &create, &root), ROOST_ENOTDIR);
+    says("is a symbolic link: give the folder that it leads to");
+    fails(roost_create(link, NULL), ROOST_ENOTDIR);
+    fails(roost_restore(path, link, NULL, NULL, NULL), ROOST_ENOTDIR);
+    snprintf(file, sizeof file, "%s/none", folder);
+    fails(roost_restore(link, file, NULL, NULL, NULL), ROOST_ENOTDIR);
+    fails(roost_rescue(link, file, NULL, NULL, NULL), ROOST_ENOTDIR);
+    snprintf(file, sizeof file, "%s/circle", folder);
+    ck_assert_int_eq(symlink("circle", file), 0);
+    fails(roost_create(file, NULL), ROOST_ENOTDIR);
+    snprintf(file, sizeof file, "%s/circle/root", folder);
+    fails(roost_create(file, NULL), ROOST_ENOTDIR);
+    says("circle");
+    fails(roost_open(file, NULL, &root), ROOST_ENOTDIR);
+    /* Above it. */
+    snprintf(link, sizeof link, "%s/above", folder);
+    ck_assert_int_eq(symlink(folder, link), 0);
+    snprintf(file, sizeof file, "%s/made", link);
+    ok(roost_create(file, NULL));
+    ok(roost_open(file, NULL, &root));
+    append(root, "through a link");
+    ok(roost_close(root));
+    snprintf(file, sizeof file, "%s/opened", link);
+    ok(roost_open(file, &create, &root));
+    append(root, "through a link");
+    snprintf(file, sizeof file, "%s/copied", link);
+    ok(roost_backup(root, file, NULL, NULL, NULL));
+    ok(roost_close(root));
+    /* Inside it. */
+    static const char *const parts[] = {"state.wal", "index", "blocks"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        snprintf(file, sizeof file, "%s/%s", path, parts[i]);
+        snprintf(link, sizeof link, "%s/elsewhere", folder);
+        ck_assert_int_eq(rename(file, link), 0);
+        ck_assert_int_eq(symlink(link, file), 0);
+        int err = roost_open(path, NULL, &root);
+        ck_assert_msg(err < 0 && roost_error_name(err)[7] != '?' && strcmp(roost_error_text(err), "unknown error") != 0, "%s: %d",
+                      parts[i], err);
+        ck_assert_ptr_nonnull(strstr(roost_error_detail(), parts[i]));
+        ck_assert_int_eq(unlink(file), 0);
+        ck_assert_int_eq(rename(link, file), 0);
+    }
+    ok(roost_open(path, NULL, &root));
+    ok(roost_close(root));
 }
 END_TEST
 
@@ -1460,6 +1524,120 @@ START_TEST(bad_keys_and_names)
 }
 END_TEST
 
+/* No root comes to be in `copy`. */
+static void refuse_for_roots(roost_root *root, const char *copy, size_t size)
+{
+    struct roost_options options = {.size = size, .flags = ROOST_OPEN_CREATE}, create = ROOST_OPTIONS_INIT;
+    struct roost_settings settings = {.size = size};
+    struct roost_copy copied = {.size = size};
+    roost_root *none;
+    create.flags = ROOST_OPEN_CREATE;
+    create.settings = &settings;
+    fails(roost_open(copy, &options, &none), ROOST_EINVAL);
+    fails(roost_open(copy, &create, &none), ROOST_EINVAL);
+    fails(roost_create(copy, &settings), ROOST_EINVAL);
+    fails(roost_backup(root, copy, NULL, NULL, &copied), ROOST_EINVAL);
+    fails(roost_restore(path, copy, NULL, NULL, &copied), ROOST_EINVAL);
+    fails(roost_rescue(path, copy, NULL, NULL, &copied), ROOST_EINVAL);
+}
+
+/* A struct that its macro did not begin has size 0, or anything: nothing is done with it, in particular no write without its compare. */
+START_TEST(structs_without_their_macros)
+{
+    static const size_t sizes[] = {0, sizeof(size_t), sizeof(size_t) + 3, 5000, SIZE_MAX};
+    const struct roost_bytes k = roost_text("k"), v = roost_text("v");
+    const struct roost_topic topic = {ROOST_TOPIC_KEYS, 0, {NULL, 0}};
+    roost_root *root = open_root();
+    roost_iter *memories, *keys, *states;
+    roost_hits *hits;
+    roost_watch *watch;
+    roost_batch *batch;
+    char copy[160];
+    snprintf(copy, sizeof copy, "%s-copy", path);
+    append(root, "there is one of each");
+    ok(roost_kv_set(root, k, v, NULL, NULL));
+    ok(roost_stream_append(root, k, v, NULL, NULL, NULL));
+    ok(roost_batch_open(&batch));
+    struct roost_state state = ROOST_STATE_INIT;
+    state.name = k;
+    ok(roost_state_publish(root, &state, NULL));
+    ok(roost_scan(root, 0, 0, &memories));
+    ok(roost_kv_scan(root, roost_text(""), &keys));
+    ok(roost_state_scan(root, &states));
+    struct roost_query query = ROOST_QUERY_INIT;
+    query.text = roost_text("one");
+    ok(roost_search(root, &query, &hits));
+    ok(roost_watch_open(root, &topic, 1, &watch));
+    ok(roost_kv_set(root, roost_text("seen"), v, NULL, NULL));
+    uint64_t count = memory_count(root);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t size = sizes[i];
+        struct roost_write write = {.size = size, .flags = ROOST_WRITE_IF_VERSION, .expected = 12345};
+        struct roost_memory memory = {.size = size, .text = v};
+        struct roost_location location = {.size = size};
+        struct roost_query asked = {.size = size, .text = v};
+        struct roost_hit hit = {.size = size};
+        struct roost_item item = {.size = size};
+        struct roost_stream_info info = {.size = size};
+        struct roost_state published = {.size = size, .name = k};
+        struct roost_event event = {.size = size};
+        struct roost_stats stats = {.size = size};
+        struct roost_completion completions[2] = {ROOST_COMPLETION_INIT, {.size = size}};
+        roost_hits *no_hits;
+        refuse_for_roots(root, copy, size);
+        fails(roost_kv_set(root, k, roost_text("w"), &write, NULL), ROOST_EINVAL);
+        if (!size) ck_assert_str_eq(roost_error_detail(), "struct roost_write has size 0: begin it with ROOST_WRITE_INIT");
+        fails(roost_kv_delete(root, k, &write, NULL), ROOST_EINVAL);
+        fails(roost_batch_kv_set(batch, k, v, &write), ROOST_EINVAL);
+        fails(roost_forget(root, 1, &write, NULL), ROOST_EINVAL);
+        fails(roost_stream_append(root, k, v, &write, NULL, NULL), ROOST_EINVAL);
+        fails(roost_append(root, &memory, NULL, NULL, NULL), ROOST_EINVAL);
+        fails(roost_batch_append(batch, &memory), ROOST_EINVAL);
+        fails(roost_get(root, 1, &memory), ROOST_EINVAL);
+        fails(roost_iter_memory(memories, &memory), ROOST_EINVAL);
+        fails(roost_locate(root, 1, &location), ROOST_EINVAL);
+        fails(roost_search(root, &asked, &no_hits), ROOST_EINVAL);
+        fails(roost_hits_next(hits, &hit), ROOST_EINVAL);
+        fails(roost_kv_get(root, k, &item), ROOST_EINVAL);
+        fails(roost_stream_get(root, k, 0, &item), ROOST_EINVAL);
+        fails(roost_stream_at(root, k, 0, &item), ROOST_EINVAL);
+        fails(roost_iter_item(keys, &item), ROOST_EINVAL);
+        fails(roost_stream_info(root, k, &info), ROOST_EINVAL);
+        fails(roost_state_publish(root, &published, NULL), ROOST_EINVAL);
+        fails(roost_state_publish(root, &state, &write), ROOST_EINVAL);
+        fails(roost_state_get(root, k, &published), ROOST_EINVAL);
+        fails(roost_state_get(root, roost_text(""), &published), ROOST_EINVAL);
+        fails(roost_iter_state(states, &published), ROOST_EINVAL);
+        fails(roost_watch_wait(watch, 0, &event), ROOST_EINVAL);
+        fails(roost_stats(root, &stats), ROOST_EINVAL);
+        fails(roost_poll(root, completions, 2, 0), ROOST_EINVAL);
+    }
+    /* Nothing was done, and nothing that was asked for is lost. */
+    ck_assert_int_ne(access(copy, F_OK), 0);
+    ck_assert_uint_eq(roost_batch_count(batch), 0);
+    ck_assert_uint_eq(memory_count(root), count);
+    expect_value(root, "k", "v");
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    struct roost_item item = ROOST_ITEM_INIT;
+    struct roost_hit hit = ROOST_HIT_INIT;
+    struct roost_event event = ROOST_EVENT_INIT;
+    ck_assert_int_eq(roost_iter_memory(memories, &memory), 1);
+    ck_assert_int_eq(roost_iter_item(keys, &item), 1);
+    ck_assert_int_eq(roost_iter_state(states, &state), 1);
+    ck_assert_uint_eq(state.version, 1);
+    ck_assert_int_eq(roost_hits_next(hits, &hit), 1);
+    ck_assert_int_eq(roost_watch_wait(watch, 0, &event), 1);
+    ck_assert(same(event.name, "seen"));
+    roost_watch_close(watch);
+    roost_hits_close(hits);
+    roost_iter_close(memories);
+    roost_iter_close(keys);
+    roost_iter_close(states);
+    roost_batch_free(batch);
+    ok(roost_close(root));
+}
+END_TEST
+
 static Suite *parity_suite(void)
 {
     Suite *suite = suite_create("parity");
@@ -1498,12 +1676,14 @@ static Suite *parity_suite(void)
     tcase_add_loop_test(tests, compressed_and_plain_frames_are_recovered, 0, 2);
     tcase_add_test(tests, a_root_of_memmap_fs_is_left_alone);
     tcase_add_test(tests, what_is_no_root);
+    tcase_add_test(tests, symbolic_links);
     tcase_add_test(tests, no_permission);
     tcase_add_test(tests, files_of_somebody_else_beside_ours);
     tcase_add_test(tests, a_copy_is_a_root_of_its_own);
     tcase_add_loop_test(tests, another_format_version, 0, 2);
     tcase_add_test(tests, bad_memories);
     tcase_add_test(tests, bad_keys_and_names);
+    tcase_add_test(tests, structs_without_their_macros);
     suite_add_tcase(suite, tests);
     return suite;
 }

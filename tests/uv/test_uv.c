@@ -248,11 +248,29 @@ static void ten_thousand_at_once(void)
 
 /* ---- cancelling and closing ---- */
 
+static int hold(void *argument)
+{
+    (void)argument;
+    roost_root *root = mp_open_with(ROOST_OPEN_HOLD, 0, 0);
+    mp_append(root, "the holder's own");
+    mp_tell(ready, 'h');
+    pause();
+    return 1;
+}
+
+static pid_t holder;
+static void start_holder(void)
+{
+    ready = mp_pipe();
+    holder = mp_start(hold, NULL);
+    mp_await(ready, 'h');
+}
+
 static int stopped, done;
 static void count_end(roost_uv_req *req, int status)
 {
     CHECK(status == 0 || status == ROOST_ECANCELED);
-    CHECK(status == 0 || req->detail[0]);
+    CHECK(status == 0 || strstr(req->detail, ": not "));
     CHECK(!bridges_closed); /* callbacks of requests come before the bridge's */
     if (status)
         stopped++;
@@ -280,6 +298,56 @@ static void cancelled_is_not_done(void)
     CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);
     CHECK(stopped == asked && done == 2000 - asked && asked > 500);
     CHECK(mp_stats(root).memory_count == (uint64_t)done);
+    end(root);
+    mp_check_root();
+}
+
+static void expect_cancelled(roost_uv_req *req, int status)
+{
+    CHECK(status == ROOST_ECANCELED && !strcmp(req->detail, "cancelled by roost_uv_cancel: not applied"));
+    stopped++;
+}
+static void expect_not_begun(roost_uv_req *req, int status)
+{
+    CHECK(status == ROOST_ECANCELED && !strcmp(req->detail, "cancelled by roost_uv_cancel: not begun"));
+    stopped++;
+}
+static int wait_for_byte(roost_root *root, roost_uv_req *req)
+{
+    (void)root, (void)req;
+    mp_await(go, 'w');
+    return 0;
+}
+
+/* In the lane, waiting for it, and on the pool: what was cancelled stays so, also when somebody cancels it again. */
+static void cancelled_again_is_still_not_done(void)
+{
+    enum { SENT = 300, BLOCKED = 128 };
+    start_holder();
+    mp_stop(holder);
+    go = mp_pipe();
+    roost_root *root = begin();
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    struct roost_write patient = ROOST_WRITE_INIT;
+    roost_uv_req *work = &many[SENT];
+    patient.wait_ms = 20000;
+    stopped = done = 0;
+    memory.text = roost_text("asked twice");
+    for (int i = 0; i < SENT; i++)
+        GIVES(0, roost_uv_append(&bridge, &many[i], &memory, &patient, i % 3 ? count_end : expect_cancelled));
+    /* More than libuv's pool has threads: the last one has not begun. */
+    for (int i = 0; i < BLOCKED; i++) GIVES(0, roost_uv_work(&bridge, &work[i], wait_for_byte, count_end));
+    GIVES(0, roost_uv_work(&bridge, &work[BLOCKED], wait_for_byte, expect_not_begun));
+    for (int times = 0; times < 3; times++) {
+        for (int i = 0; i < SENT; i += 3) GIVES(0, roost_uv_cancel(&many[i]));
+        GIVES(0, roost_uv_cancel(&work[BLOCKED]));
+    }
+    CHECK(kill(holder, SIGCONT) == 0);
+    for (int i = 0; i < BLOCKED; i++) mp_tell(go, 'w');
+    CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);
+    CHECK(stopped == SENT / 3 + 1 && done == SENT - SENT / 3 + BLOCKED);
+    CHECK(mp_stats(root).memory_count == 1 + SENT - SENT / 3);
+    mp_kill(holder);
     end(root);
     mp_check_root();
 }
@@ -459,25 +527,100 @@ static void watch_a_feeder(uint32_t flags)
 static void a_watch_tells_everything(void) { watch_a_feeder(0); }
 static void an_observers_watch_tells_everything(void) { watch_a_feeder(ROOST_OPEN_OBSERVE); }
 
+/* ---- what is wrong is said in words ---- */
+
+/* A failing call's number and words; no callback comes. */
+#define SAYS(expected, words, call) \
+    do { \
+        roost_error_set(0, ""); \
+        GIVES(expected, call); \
+        CHECK(strstr(roost_error_detail(), words)); \
+    } while (0)
+
+static int never_begins(roost_root *root, roost_uv_req *req)
+{
+    (void)root, (void)req;
+    return 0;
+}
+
+static void each_failing_call_says_why(void)
+{
+    const struct roost_topic topic = {ROOST_TOPIC_COMMITS, 0, {NULL, 0}};
+    roost_root *root = begin();
+    static roost_uv_watch watch;
+    static roost_uv other;
+    roost_uv_req req, second;
+    struct roost_bytes k = roost_text("k");
+    roost_batch *batch;
+    SAYS(ROOST_EBUSY, "has a bridge already", roost_uv_init(&loop, &other, root));
+    SAYS(ROOST_EINVAL, "no root", roost_uv_init(&loop, &other, NULL));
+    GIVES(0, roost_batch_open(&batch));
+    SAYS(ROOST_EINVAL, "the batch is empty", roost_uv_commit(&bridge, &req, batch, NULL, expect_good));
+    roost_batch_free(batch);
+    SAYS(ROOST_EINVAL, "no struct roost_memory", roost_uv_append(&bridge, &req, NULL, NULL, expect_good));
+    /* Begun without their macros: an IF_VERSION that nobody looks at would be a write without its compare. */
+    struct roost_write blank = {.flags = ROOST_WRITE_IF_VERSION, .expected = 12345};
+    struct roost_memory no_memory = {.text = k};
+    struct roost_query no_query = {.text = k};
+    struct roost_state no_state = {.name = k};
+    SAYS(ROOST_EINVAL, "struct roost_write has size 0", roost_uv_kv_set(&bridge, &req, k, k, &blank, expect_good));
+    SAYS(ROOST_EINVAL, "struct roost_write has size 0", roost_uv_forget(&bridge, &req, 1, &blank, expect_good));
+    SAYS(ROOST_EINVAL, "struct roost_memory has size 0", roost_uv_append(&bridge, &req, &no_memory, NULL, expect_good));
+    SAYS(ROOST_EINVAL, "struct roost_query has size 0", roost_uv_search(&bridge, &req, &no_query, expect_hit));
+    SAYS(ROOST_EINVAL, "struct roost_state has size 0", roost_uv_state_publish(&bridge, &req, &no_state, NULL, expect_good));
+    /* Without callbacks. */
+    SAYS(ROOST_EINVAL, "no callback", roost_uv_kv_set(&bridge, &req, k, k, NULL, NULL));
+    SAYS(ROOST_EINVAL, "no callback", roost_uv_kv_get(&bridge, &req, k, NULL));
+    SAYS(ROOST_EINVAL, "no callback", roost_uv_work(&bridge, &req, never_begins, NULL));
+    SAYS(ROOST_EINVAL, "no work", roost_uv_work(&bridge, &req, NULL, expect_good));
+    SAYS(ROOST_EINVAL, "no callback", roost_uv_watch_start(&bridge, &watch, &topic, 1, NULL));
+    SAYS(ROOST_EINVAL, "without topics", roost_uv_watch_start(&bridge, &watch, &topic, 0, no_event));
+    GIVES(0, roost_uv_watch_start(&bridge, &watch, &topic, 1, no_event));
+    SAYS(ROOST_EINVAL, "has been started", roost_uv_watch_start(&bridge, &watch, &topic, 1, no_event));
+    roost_uv_watch_close(&watch, on_watch_closed);
+    SAYS(ROOST_EINVAL, "has been started", roost_uv_watch_start(&bridge, &watch, &topic, 1, no_event));
+    run_all(0);
+    GIVES(0, roost_uv_kv_set(&bridge, &req, k, k, NULL, expect_good));
+    run_all(1);
+    SAYS(ROOST_EBUSY, "under way, or over", roost_uv_cancel(&req));
+    GIVES(0, roost_uv_watch_start(&bridge, &watch, &topic, 1, no_event)); /* it is the caller's again */
+    roost_uv_close(&bridge, on_bridge_closed);
+    SAYS(ROOST_ECANCELED, "the bridge is closing", roost_uv_kv_get(&bridge, &second, k, expect_value));
+    SAYS(ROOST_ECANCELED, "the bridge is closing", roost_uv_watch_start(&bridge, &watch, &topic, 1, no_event));
+    end(root);
+}
+
+static void expect_not_asked(roost_uv_req *req, int status)
+{
+    CHECK(status == ROOST_ECANCELED && strstr(req->detail, "not asked; the write itself may have been applied"));
+    stopped++;
+}
+static void expect_never_applied(roost_uv_req *req, int status)
+{
+    CHECK(status == ROOST_ECANCELED && strstr(req->detail, "that write was never applied"));
+    stopped++;
+}
+
+/* ROOST_ECANCELED of a question: the write was cancelled, or the asking. */
+static void settling_tells_which_was_cancelled(void)
+{
+    enum { BLOCKED = 128 };
+    const struct roost_receipt nobodys = {.client = 4711, .sequence = 1};
+    go = mp_pipe();
+    roost_root *root = begin();
+    stopped = done = 0;
+    GIVES(0, roost_uv_settle(&bridge, &many[0], &nobodys, 20000, expect_never_applied));
+    CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0 && stopped == 1);
+    for (int i = 1; i <= BLOCKED; i++) GIVES(0, roost_uv_work(&bridge, &many[i], wait_for_byte, count_end));
+    GIVES(0, roost_uv_settle(&bridge, &many[0], &nobodys, 20000, expect_not_asked));
+    roost_uv_close(&bridge, on_bridge_closed);
+    CHECK(uv_run(&loop, UV_RUN_NOWAIT) != 0);
+    for (int i = 0; i < BLOCKED; i++) mp_tell(go, 'w');
+    end(root);
+    CHECK(done + stopped == BLOCKED + 2);
+}
+
 /* ---- others die ---- */
-
-static int hold(void *argument)
-{
-    (void)argument;
-    roost_root *root = mp_open_with(ROOST_OPEN_HOLD, 0, 0);
-    mp_append(root, "the holder's own");
-    mp_tell(ready, 'h');
-    pause();
-    return 1;
-}
-
-static pid_t holder;
-static void start_holder(void)
-{
-    ready = mp_pipe();
-    holder = mp_start(hold, NULL);
-    mp_await(ready, 'h');
-}
 
 static void kill_in_the_middle(roost_uv_req *req, int status)
 {
@@ -699,12 +842,15 @@ int main(int argc, char **argv)
         {"an_observer_reads_and_watches", an_observer_reads_and_watches},
         {"ten_thousand_at_once", ten_thousand_at_once},
         {"cancelled_is_not_done", cancelled_is_not_done},
+        {"cancelled_again_is_still_not_done", cancelled_again_is_still_not_done},
         {"close_with_requests_in_flight", close_with_requests_in_flight},
         {"the_root_closed_first", the_root_closed_first},
         {"a_loop_that_stops_and_goes_on", a_loop_that_stops_and_goes_on},
         {"a_thousand_bridges", a_thousand_bridges},
         {"a_watch_tells_everything", a_watch_tells_everything},
         {"an_observers_watch_tells_everything", an_observers_watch_tells_everything},
+        {"each_failing_call_says_why", each_failing_call_says_why},
+        {"settling_tells_which_was_cancelled", settling_tells_which_was_cancelled},
         {"the_writer_dies_while_requests_fly", the_writer_dies_while_requests_fly},
         {"a_stopped_writer_means_time_outs", a_stopped_writer_means_time_outs},
         {"each_times_out_in_its_own_time", each_times_out_in_its_own_time},
