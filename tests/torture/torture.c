@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * torture/torture.c: kills processes at random and checks every promise.
  *
- *     torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers 4] [--readers 2] [--loop N] [--stop] [--fork]
+ *     torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers 4] [--readers 2] [--loop N] [--stop] [--only-stop] [--fork]
  *             [--large] [--every MS] [--keep] [--root FOLDER]
  *
  * The parent is the oracle and never opens the root. Each child has a pipe to it: a writer says what it is about to do (intent) and
@@ -1165,12 +1165,13 @@ static void verify_apart(void)
 static void usage(FILE *to)
 {
     fputs("usage: torture SECONDS [--kills N] [--seed S] [--region shm|file] [--writers N] [--readers N] [--loop N]\n"
-          "               [--mcp N] [--command ROOST] [--stop] [--fork] [--large] [--every MS] [--keep] [--root FOLDER]\n\n"
+          "               [--mcp N] [--command ROOST] [--stop] [--only-stop] [--fork] [--large] [--every MS] [--keep] [--root FOLDER]\n\n"
           "  --kills N     end after so many\n"
           "  --loop N      the first N writers work through libuv alone (roost/uv.h)\n"
           "  --mcp N       the next N writers are clients of `roost mcp`\n"
           "  --command F   the `roost` command for them; default: beside this program's folder\n"
           "  --stop        stop the role's holder for a while, too\n"
+          "  --only-stop   and kill nobody\n"
           "  --fork        writers make children that outlive them\n"
           "  --large       texts above 64 KiB, too\n"
           "  --every MS    time between kills: a tenth of it to all of it; default 50\n"
@@ -1199,6 +1200,8 @@ static void read_options(int argc, char **argv)
             usage(stdout);
         else if (!strcmp(argv[i], "--stop"))
             opt.stop = true;
+        else if (!strcmp(argv[i], "--only-stop"))
+            opt.stop = opt.only_stop = true;
         else if (!strcmp(argv[i], "--fork"))
             opt.fork = true;
         else if (!strcmp(argv[i], "--large"))
@@ -1270,7 +1273,7 @@ static void run(int64_t began)
             if (opt.keep) pause();
             return;
         }
-        if (opt.stop && below(&random, 10) == 0)
+        if (opt.only_stop || (opt.stop && below(&random, 10) == 0))
             stop_one(&random);
         else
             kill_one(&random);

@@ -51,7 +51,7 @@ struct options {
     int seconds, kills, writers, readers, loops, servers, every;
     uint64_t seed;
     uint32_t region;
-    bool stop, fork, large, keep;
+    bool stop, only_stop, fork, large, keep;
     char root[256];
     const char *command; /* the `roost` command */
 };
