@@ -264,22 +264,37 @@ static int busy(struct rst_engine *engine, uint32_t index, struct roost_bytes na
                     (int)name.size, (const char *)name.data, owner);
 }
 
+/* Refused for the sake of one who claimed the slot and has not locked its byte: either he is about to, or he died there, and whoever has
+ * taken his participant's byte since, to finish what he left, passes for him until that is done. */
+static bool undecided(const struct rst_region *region, const struct rst_outcome *outcome)
+{
+    return outcome->id < RST_STATE_SLOT_COUNT && !rst_load_u64(&slot_at(region, (uint32_t)outcome->id)->owner_incarnation);
+}
+
 /* Under state_lock. The slot becomes this handle's, by the writer's word and then its byte lock. */
 static int acquire(struct rst_engine *engine, struct roost_bytes name, uint32_t wait_ms, struct rst_owned_state *ret_owned)
 {
+    enum { UNDECIDED_MS = 1000 };
     struct rst_outcome outcome;
     const struct rst_region *region;
     int err;
-    do { /* the slot that was given is of this region: claiming again what one owns does no harm */
+    if (!wait_ms) wait_ms = engine->options.wait_ms;
+    int64_t begun = rst_os->monotonic_time(),
+            patience = begun + (int64_t)(wait_ms < UNDECIDED_MS ? wait_ms : UNDECIDED_MS) * 1000000;
+    for (;;) {
         region = rst_engine_region(engine);
         err = rst_request(engine, RST_OP_STATE_CLAIM, 0, 0, name, ROOST_PROCESS, wait_ms, &outcome);
-    } while (!err && region != rst_engine_region(engine));
+        if (!err && region != rst_engine_region(engine))
+            continue; /* of a region that was left: claiming what one owns does no harm */
+        if (err != ROOST_EBUSY || !undecided(region, &outcome) || rst_os->monotonic_time() >= patience) break;
+        rst_os->sleep(1000000);
+    }
     if (err == ROOST_EBUSY) return busy(engine, (uint32_t)outcome.id, name);
     if (err) return err;
     if (outcome.id >= RST_STATE_SLOT_COUNT) return rst_fail(ROOST_ECORRUPT, "the writer gave a state slot that cannot be");
     struct rst_state_slot *slot = slot_at(region, (uint32_t)outcome.id);
     /* The byte of a slot that was given to us may still be locked for a slot of a region that was replaced; its owner follows soon. */
-    int64_t deadline = rst_os->monotonic_time() + (int64_t)(wait_ms ? wait_ms : engine->options.wait_ms) * 1000000;
+    int64_t deadline = rst_os->monotonic_time() + (int64_t)wait_ms * 1000000;
     while ((err = rst_os->lock_byte(engine->log.file, RST_LOCK_STATE_OFFSET + outcome.id)) == -EWOULDBLOCK &&
            rst_load_u64(&slot->owner_client) == rst_engine_client(engine) && rst_os->monotonic_time() < deadline)
         rst_os->sleep(1000000);
