@@ -205,6 +205,27 @@ static int publish_state(struct feed *feed, struct rst_json_reader *reader, bool
     return roost_state_publish(feed->cli->root, &state, &write);
 }
 
+/* What an import line holds; NULL with a sentence in the document if it is none. */
+static const struct rst_json_value *import_object(struct rst_json_document *document, enum line_kind *ret_kind)
+{
+    static const char *const names[] = {"memory", "key", "stream", "state"};
+    static const enum line_kind kinds[] = {LINE_MEMORY, LINE_KEY, LINE_STREAM, LINE_STATE};
+    if (rst_json_member(document->root, "text")) { /* a memory as `add --json` takes it */
+        *ret_kind = LINE_MEMORY;
+        return document->root;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct rst_json_value *object = rst_json_member(document->root, names[i]);
+        if (object && object->kind == RST_JSON_OBJECT && !document->root->first->next) {
+            *ret_kind = kinds[i];
+            return object;
+        }
+    }
+    snprintf(document->error, sizeof document->error,
+             "this is none of {\"memory\":{...}}, {\"key\":{...}}, {\"stream\":{...}}, {\"state\":{...}}");
+    return NULL;
+}
+
 /* ---- Committing -------------------------------------------------------------------------------------------------- */
 
 /* Puts a line that was good before into the (empty) batch again. */
@@ -215,9 +236,9 @@ static int repeat_line(struct feed *feed, const struct waiting_line *line)
     bool good = false;
     int error = ROOST_EINVAL;
     if (rst_json_parse(line->text, line->size, &document)) {
-        static const char *const members[] = {"memory", "key", "stream"};
+        enum line_kind kind = line->kind;
         const struct rst_json_value *object = document.root;
-        if (feed->options->kind == FEED_IMPORT) object = rst_json_member(object, members[line->kind]);
+        if (feed->options->kind == FEED_IMPORT) object = import_object(&document, &kind);
         reader = (struct rst_json_reader){&document, object};
         error = add_change(feed, line->kind, &reader, line->number, &good);
     }
@@ -316,23 +337,6 @@ static int keep_line(struct feed *feed, enum line_kind kind, uint64_t number, co
     feed->lines[feed->line_count++] = (struct waiting_line){kind, number, copy, size};
     feed->size += size;
     return CLI_OK;
-}
-
-/* What an import line holds; NULL with a sentence in the document if it is none. */
-static const struct rst_json_value *import_object(struct rst_json_document *document, enum line_kind *ret_kind)
-{
-    static const char *const names[] = {"memory", "key", "stream", "state"};
-    static const enum line_kind kinds[] = {LINE_MEMORY, LINE_KEY, LINE_STREAM, LINE_STATE};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const struct rst_json_value *object = rst_json_member(document->root, names[i]);
-        if (object && object->kind == RST_JSON_OBJECT && !document->root->first->next) {
-            *ret_kind = kinds[i];
-            return object;
-        }
-    }
-    snprintf(document->error, sizeof document->error,
-             "this is none of {\"memory\":{...}}, {\"key\":{...}}, {\"stream\":{...}}, {\"state\":{...}}");
-    return NULL;
 }
 
 /* A state does not go into a batch; what came before it goes first, so that the order stays. */

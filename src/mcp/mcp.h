@@ -18,6 +18,7 @@ enum {
     MCP_LINE_SIZE_MAX = 16 << 20,  /* bytes of a message from the client */
     MCP_QUEUE_SIZE_MAX = 16 << 20, /* bytes for the client that it has not read; beyond that we read nothing more from it */
     MCP_CALL_COUNT_MAX = 256,      /* calls under way; beyond that we read nothing more */
+    MCP_RUNNING_COUNT_MAX = 8,     /* of them on the pool; each may answer with twice MCP_TEXT_SIZE_MAX */
     MCP_TEXT_SIZE = 20000,         /* bytes of memories in one reply, unless the caller asks for another number */
     MCP_TEXT_SIZE_MAX = 1 << 20,
     MCP_URI_SIZE_MAX = 1024,
@@ -141,8 +142,12 @@ struct mcp {
     size_t call_count;
     /* Calls that need the root, in the client's order. A write holds up those behind it: who pipelines reads what he wrote. */
     struct mcp_call *queue, *queue_last;
-    bool writing;
-    bool ending; /* no more from stdin; ends with the last call */
+    bool writing, pumping;
+    size_t running_count;
+    bool ending;    /* no more from stdin; ends with the last call */
+    bool signalled; /* and soon, though the client may not read */
+    uv_timer_t grace;
+    bool grace_over;
     int exit_code;
     /* options */
     bool all_tools, read_only;
@@ -164,6 +169,8 @@ void mcp_start_work(struct mcp_call *call);
 void mcp_when_open(struct mcp_call *call, void (*then)(struct mcp_call *call));
 /* A call is over that others may have waited for. */
 void mcp_work_done(struct mcp *mcp, const struct mcp_call *call);
+/* The client has read: calls may go on. */
+void mcp_run_on(struct mcp *mcp);
 /* Frees the loop from the client: no more lines, calls under way end. */
 void mcp_end(struct mcp *mcp, int exit_code);
 void mcp_end_if_done(struct mcp *mcp);

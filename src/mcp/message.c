@@ -261,6 +261,10 @@ static bool check_era(struct mcp_call *call, struct roost_bytes name)
         return false;
     }
     call->progress_token = rst_json_member(meta, "progressToken");
+    if (call->progress_token && !id_right(call->progress_token)) {
+        mcp_fail(call, MCP_INVALID_PARAMS, "params._meta.progressToken is a string or a whole number");
+        return false;
+    }
     call->modern = rst_json_member(meta, META_VERSION) != NULL;
     if (call->modern && !check_meta(call, meta)) return false;
     const struct mcp_method *method = mcp_method_named(name);
@@ -283,6 +287,7 @@ static void start(struct mcp_call *call)
     call->next = mcp->calls;
     mcp->calls = call;
     mcp->call_count++;
+    memcpy(call->client, mcp->client, sizeof call->client);
     if (!begin_reply(call)) mcp_fail(call, MCP_INTERNAL_ERROR, "out of memory");
     if (!call->error) {
         json_open(&call->writer, NULL, '{');
@@ -344,11 +349,12 @@ static bool take_other(struct mcp_call *call, const struct rst_json_value *messa
     }
     const struct rst_json_value *id = rst_json_member(message, "id"), *method = rst_json_member(message, "method");
     const struct rst_json_value *jsonrpc = rst_json_member(message, "jsonrpc"), *params = rst_json_member(message, "params");
+    /* We asked nothing. An error without an id is the answer to one of ours: two that answer each other would never end. */
+    if (!method && (rst_json_member(message, "result") || rst_json_member(message, "error"))) return true;
     if (id && !id_right(id)) {
         mcp_reply_error(mcp, MCP_INVALID_REQUEST, "an id is a string or a whole number");
         return true;
     }
-    if (!method && (rst_json_member(message, "result") || rst_json_member(message, "error"))) return true; /* we asked nothing */
     const char *wrong = NULL;
     if (!jsonrpc || jsonrpc->kind != RST_JSON_STRING || !same(jsonrpc->text, "2.0"))
         wrong = "\"jsonrpc\" must be \"2.0\"";

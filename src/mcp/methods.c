@@ -68,6 +68,16 @@ static void initialize(struct mcp_call *call)
 
 static void nothing(struct mcp_call *call) { (void)call; }
 
+/* There are no log messages, so any level is as good; but it must be one. */
+static void set_level(struct mcp_call *call)
+{
+    static const char *const levels[] = {"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"};
+    const struct rst_json_value *level = mcp_param_text(call, "level", true);
+    for (size_t i = 0; level && i < sizeof levels / sizeof levels[0]; i++)
+        if (level->text.size == strlen(levels[i]) && memcmp(level->text.data, levels[i], level->text.size) == 0) return;
+    mcp_fail(call, MCP_INVALID_PARAMS, "params.level is no level");
+}
+
 const struct mcp_method mcp_methods[] = {
     {"tools/call", NULL, mcp_tools_call, false, true, true, false},
     {"tools/list", mcp_tools_list, NULL, true, true, true, false},
@@ -81,7 +91,7 @@ const struct mcp_method mcp_methods[] = {
     {"subscriptions/listen", mcp_listen, NULL, false, false, true, true},
     {"initialize", initialize, NULL, false, true, false, false},
     {"ping", nothing, NULL, false, true, false, false},
-    {"logging/setLevel", nothing, NULL, false, true, false, false},
+    {"logging/setLevel", set_level, NULL, false, true, false, false},
     {"resources/subscribe", mcp_subscribe, NULL, false, true, false, true},
     {"resources/unsubscribe", mcp_unsubscribe, NULL, false, true, false, false},
     {NULL, NULL, NULL, false, false, false, false},

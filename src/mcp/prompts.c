@@ -137,7 +137,9 @@ void mcp_prompts_get(struct mcp_call *call)
         mcp_fail(call, MCP_INVALID_PARAMS, "there is no such prompt");
         return;
     }
-    const struct rst_json_value *argument = rst_json_member(rst_json_member(call->params, "arguments"), prompt->argument);
+    const struct rst_json_value *arguments = rst_json_member(call->params, "arguments");
+    const struct rst_json_value *argument = rst_json_member(arguments, prompt->argument);
+    if (arguments && arguments->kind != RST_JSON_OBJECT) mcp_fail(call, MCP_INVALID_PARAMS, "params.arguments must be an object");
     if (argument && argument->kind != RST_JSON_STRING)
         mcp_fail(call, MCP_INVALID_PARAMS, "the argument \"%s\" must be a string", prompt->argument);
     if (prompt->required && (!argument || !argument->text.size))
@@ -240,13 +242,19 @@ void mcp_complete(struct mcp_call *call)
         mcp_fail(call, MCP_INVALID_PARAMS, "params.ref.type, params.argument.name and params.argument.value must be strings");
         return;
     }
-    const struct rst_json_value *what = rst_json_member(ref, named(type->text, "ref/prompt") ? "name" : "uri");
-    if (!what || what->kind != RST_JSON_STRING) {
+    bool prompt = named(type->text, "ref/prompt");
+    const struct rst_json_value *what = rst_json_member(ref, prompt ? "name" : "uri");
+    if ((!prompt && !named(type->text, "ref/resource")) || !what || what->kind != RST_JSON_STRING) {
         mcp_fail(call, MCP_INVALID_PARAMS, "params.ref names nothing");
         return;
     }
     struct completion completion = {call, value->text, 0, 0};
-    bool prompt = named(type->text, "ref/prompt");
+    bool known = prompt ? named(what->text, "recall") || named(what->text, "handover")
+                        : named(what->text, "roost://state/{name}") || named(what->text, "roost://memory/{id}");
+    if (!known) {
+        mcp_fail(call, MCP_INVALID_PARAMS, "there is no such prompt or template");
+        return;
+    }
     json_open(&call->writer, "completion", '{');
     json_open(&call->writer, "values", '[');
     if (prompt && named(what->text, "recall") && named(name->text, "topic")) offer_recent(&completion, COMPLETE_TAG);

@@ -64,6 +64,7 @@ static void after_work(roost_uv_req *req, int status)
 {
     struct mcp_call *call = req->data;
     call->root = NULL;
+    call->mcp->running_count--;
     if (call->remembered_id) {
         call->mcp->remembered_count++;
         if (call->remembered_id > call->mcp->remembered_last) call->mcp->remembered_last = call->remembered_id;
@@ -84,24 +85,31 @@ static void run_call(struct mcp_call *call)
         mcp_finish(call);
         return;
     }
+    if (mcp->ending && call->then && mcp_listen_end(call)) {
+        mcp_finish(call);
+        return;
+    }
     if (error >= 0 && call->then) {
         call->then(call);
         return;
     }
     const char *detail = mcp->open_detail;
     if (error >= 0) {
-        memcpy(call->client, mcp->client, sizeof call->client);
+        const char *client = call->client;
         if (mcp->agent)
             snprintf(call->state_name, sizeof call->state_name, "%.*s", (int)rst_utf8_cut(mcp->agent, strlen(mcp->agent), 159),
                      mcp->agent);
         else
-            snprintf(call->state_name, sizeof call->state_name, "%s-%ld", mcp->client[0] ? mcp->client : "mcp", (long)getpid());
+            snprintf(call->state_name, sizeof call->state_name, "%s-%ld", client[0] ? client : "mcp", (long)getpid());
         call->remembered_count = mcp->remembered_count;
         call->remembered_last = mcp->remembered_last;
         call->root = mcp->bridge.root;
         call->req.data = call;
         error = roost_uv_work(&mcp->bridge, &call->req, work, after_work);
-        if (error >= 0) return;
+        if (error >= 0) {
+            mcp->running_count++;
+            return;
+        }
         call->root = NULL;
         detail = roost_error_detail();
     }
@@ -115,10 +123,19 @@ static void run_call(struct mcp_call *call)
     mcp_finish(call);
 }
 
+/* A client that does not read what it asked for must not make us keep it all. */
+static bool may_run(const struct mcp *mcp)
+{
+    if (mcp->writing || mcp->root_state == MCP_ROOT_OPENING) return false;
+    return mcp->signalled || (mcp->running_count < MCP_RUNNING_COUNT_MAX && !mcp_stdio_full(mcp));
+}
+
 /* Whoever is next, and may. If the root could not be opened they all fail, and the next one tries again. */
 static void pump(struct mcp *mcp)
 {
-    while (mcp->queue && !mcp->writing && mcp->root_state != MCP_ROOT_OPENING) {
+    if (mcp->pumping) return; /* a call that ends at once: the loop below goes on */
+    mcp->pumping = true;
+    while (mcp->queue && may_run(mcp)) {
         struct mcp_call *call = mcp->queue;
         mcp->queue = call->behind;
         if (!mcp->queue) mcp->queue_last = NULL;
@@ -126,14 +143,16 @@ static void pump(struct mcp *mcp)
         mcp->writing = call->writing;
         run_call(call);
     }
+    mcp->pumping = false;
 }
 
 void mcp_work_done(struct mcp *mcp, const struct mcp_call *call)
 {
-    if (!call->writing) return;
-    mcp->writing = false;
+    if (call->writing) mcp->writing = false;
     pump(mcp);
 }
+
+void mcp_run_on(struct mcp *mcp) { pump(mcp); }
 
 void mcp_when_open(struct mcp_call *call, void (*then)(struct mcp_call *call))
 {
@@ -196,13 +215,25 @@ void mcp_origin(const struct mcp_call *call, struct mcp_origin *ret_origin)
 
 /* ---- the end ---- */
 
+static void on_grace_over(uv_timer_t *timer)
+{
+    struct mcp *mcp = timer->data;
+    mcp->grace_over = true;
+    mcp_end_if_done(mcp);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
+    enum { GRACE_MS = 500 };
     struct mcp *mcp = handle->data;
     (void)number;
+    /* Soon: not when a long import is done, nor when a client that does not read has read everything. */
+    if (!mcp->signalled) uv_timer_start(&mcp->grace, on_grace_over, GRACE_MS, 0);
+    mcp->signalled = true;
     for (struct mcp_call *call = mcp->calls; call; call = call->next)
-        if (call->tool && call->tool->long_work) rst_store_u32(&call->cancelled, 1);
+        if (call->tool && (call->tool->long_work || (call->waiting && mcp_stdio_full(mcp)))) rst_store_u32(&call->cancelled, 1);
     mcp_end(mcp, CLI_OK);
+    pump(mcp);
 }
 
 static void close_handle(uv_handle_t *handle, void *argument)
@@ -223,7 +254,7 @@ static void on_bridge_closed(roost_uv *bridge) { close_rest(bridge->data); }
 void mcp_end_if_done(struct mcp *mcp)
 {
     if (!mcp->ending || mcp->calls || mcp->root_state == MCP_ROOT_OPENING || mcp->root_state == MCP_ROOT_ENDING) return;
-    if (!mcp_stdio_drained(mcp)) return;
+    if (!mcp->grace_over && !mcp_stdio_drained(mcp)) return;
     enum mcp_root_state state = mcp->root_state;
     mcp->root_state = MCP_ROOT_ENDING;
     mcp_subscriptions_close(mcp);
@@ -310,6 +341,8 @@ static int start(struct mcp *mcp)
         uv_signal_start(&mcp->signals[i], on_signal, numbers[i]);
         uv_unref((uv_handle_t *)&mcp->signals[i]);
     }
+    uv_timer_init(&mcp->loop, &mcp->grace);
+    mcp->grace.data = mcp;
     uv_async_init(&mcp->loop, &mcp->progress, on_progress);
     mcp->progress.data = mcp;
     uv_unref((uv_handle_t *)&mcp->progress);

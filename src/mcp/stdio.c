@@ -22,6 +22,9 @@ struct mcp_stdio {
     } in, out;
     bool in_stream, out_stream; /* else files */
     bool in_open, out_open, reading, ended, closing;
+    uv_timer_t failure; /* runs after stdout failed, when no caller of mcp_send is under way any more */
+    bool failed;
+    int error;
     uv_fs_t file_read;
     bool file_busy;
     char file_bytes[FILE_READ_SIZE];
@@ -180,12 +183,23 @@ bool mcp_stdio_full(const struct mcp *mcp) { return mcp->stdio->queued > MCP_QUE
 bool mcp_stdio_drained(const struct mcp *mcp) { return !mcp->stdio || !mcp->stdio->queued || mcp->stdio->closing; }
 
 /* Nobody listens any more: that is the end, and no failure. */
+static void on_failure(uv_timer_t *timer)
+{
+    struct mcp_stdio *stdio = timer->data;
+    bool gone = stdio->error == UV_EPIPE || stdio->error == UV_ECONNRESET;
+    if (stdio->closing) return;
+    if (!gone) cli_say("mcp: writing stdout: %s", uv_strerror(stdio->error));
+    stdio->ended = true;
+    mcp_end(stdio->mcp, gone ? CLI_OK : CLI_FAILED);
+}
+
+/* Not at once: the end takes subscriptions and calls away that whoever sends may be going through. */
 static void output_failed(struct mcp_stdio *stdio, int error)
 {
-    if (stdio->closing) return;
-    if (error != UV_EPIPE && error != UV_ECONNRESET) cli_say("mcp: writing stdout: %s", uv_strerror(error));
-    stdio->ended = true;
-    mcp_end(stdio->mcp, error == UV_EPIPE || error == UV_ECONNRESET ? CLI_OK : CLI_FAILED);
+    if (stdio->closing || stdio->failed) return;
+    stdio->failed = true;
+    stdio->error = error;
+    uv_timer_start(&stdio->failure, on_failure, 0, 0);
 }
 
 static void on_written(uv_write_t *write, int status)
@@ -199,6 +213,7 @@ static void on_written(uv_write_t *write, int status)
     if (status < 0 && status != UV_ECANCELED) output_failed(stdio, status);
     if (was_full && !mcp_stdio_full(stdio->mcp) && !stdio->closing) {
         mcp_subscriptions_flush(stdio->mcp);
+        mcp_run_on(stdio->mcp);
         mcp_stdio_resume(stdio->mcp);
     }
     mcp_end_if_done(stdio->mcp);
@@ -223,7 +238,7 @@ void mcp_send(struct mcp *mcp, char *text, size_t size)
     struct mcp_stdio *stdio = mcp->stdio;
     text[size++] = '\n'; /* in place of the final NUL */
     size_t sent = 0;
-    if (!stdio->out_open || stdio->closing) {
+    if (!stdio->out_open || stdio->closing || stdio->failed) {
         sent = size;
     } else if (!stdio->out_stream) {
         write_file(stdio, text, size);
@@ -281,6 +296,8 @@ int mcp_stdio_start(struct mcp *mcp)
     if (!stdio) return UV_ENOMEM;
     mcp->stdio = stdio;
     stdio->mcp = mcp;
+    uv_timer_init(&mcp->loop, &stdio->failure);
+    stdio->failure.data = stdio;
     int error = open_side(&mcp->loop, STDIN_FILENO, &stdio->in.handle, &stdio->in_stream, &stdio->in_open);
     if (!error) error = open_side(&mcp->loop, STDOUT_FILENO, &stdio->out.handle, &stdio->out_stream, &stdio->out_open);
     if (error) return error;

@@ -12,7 +12,11 @@
 
 #include "mcp/mcp.h"
 
-enum { QUIET_MS = 20, SUBSCRIPTION_COUNT_MAX = 256, URI_COUNT_MAX = 1024 };
+enum {
+    QUIET_MS = 20,
+    SUBSCRIPTION_COUNT_MAX = 64, /* far below MCP_CALL_COUNT_MAX: listen requests alone must not stop the reading */
+    URI_COUNT_MAX = 1024,
+};
 
 /* One URI that somebody wants to hear of. */
 struct topic {
@@ -36,6 +40,7 @@ struct subscription {
 struct known {
     char name[ROOST_NAME_SIZE_MAX + 1];
     uint64_t version;
+    uint32_t alive;
 };
 
 struct waiting {
@@ -138,7 +143,11 @@ static bool was_known(struct mcp_subscriptions *all, const struct roost_event *e
     for (size_t i = 0; i < all->known_count && event->kind == ROOST_CHANGE_STATE; i++) {
         struct known *known = &all->known[i];
         if (strlen(known->name) != event->name.size || memcmp(known->name, event->name.data, event->name.size) != 0) continue;
-        bool same = known->version == event->id;
+        /* Its owner may have died since: that has no version of its own, so it is looked at. */
+        struct roost_state state = ROOST_STATE_INIT;
+        bool same = known->version == event->id && roost_state_get(all->mcp->bridge.root, event->name, &state) >= 0 &&
+                    state.alive == known->alive;
+        roost_unpin(all->mcp->bridge.root, &state.pin);
         *known = all->known[--all->known_count];
         return same;
     }
@@ -179,6 +188,7 @@ static int note_states(roost_root *root, roost_uv_req *req)
         memcpy(known->name, state.name.data, state.name.size);
         known->name[state.name.size] = '\0';
         known->version = state.version;
+        known->alive = state.alive;
     }
     roost_iter_close(iter);
     return 0;
@@ -340,6 +350,8 @@ void mcp_listen(struct mcp_call *call)
     const struct rst_json_value *list = rst_json_member(wanted, "resourcesListChanged");
     if (!wanted || wanted->kind != RST_JSON_OBJECT)
         mcp_fail(call, MCP_INVALID_PARAMS, "params.notifications must be there and be an object");
+    if (list && list->kind != RST_JSON_TRUE && list->kind != RST_JSON_FALSE)
+        mcp_fail(call, MCP_INVALID_PARAMS, "resourcesListChanged must be true or false");
     if (uris && uris->kind != RST_JSON_ARRAY)
         mcp_fail(call, MCP_INVALID_PARAMS, "resourceSubscriptions must be an array of URIs");
     for (const struct rst_json_value *uri = uris ? uris->first : NULL; uri && !call->error; uri = uri->next)
@@ -406,7 +418,7 @@ void mcp_listen_end_all(struct mcp *mcp)
 {
     for (struct mcp_call *call = mcp->calls, *next; call; call = next) {
         next = call->next;
-        if (!mcp_listen_end(call)) continue;
+        if (call->waiting || !mcp_listen_end(call)) continue; /* in the queue for the root: ends when it is its turn */
         mcp_finish(call);
         next = mcp->calls;
     }

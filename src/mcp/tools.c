@@ -235,13 +235,16 @@ static bool text_right(struct mcp_call *call, const char *name, struct roost_byt
     return false;
 }
 
+/* Ids are strings; models write them as numbers, too. */
+static bool is_id(const char *name) { return strcmp(name, "id") == 0 || strcmp(name, "ids") == 0 || strcmp(name, "before") == 0; }
+
 bool mcp_argument_text(struct mcp_call *call, const char *name, bool required, struct roost_bytes *ret_text)
 {
     const struct rst_json_value *value = rst_json_member(call->arguments.object, name);
     if (is_null(value) && !required) return true;
     if (is_null(value))
         mcp_tool_fail(call, "the argument \"%s\" is missing", name);
-    else if (value->kind != RST_JSON_STRING)
+    else if (value->kind != RST_JSON_STRING && !(value->kind == RST_JSON_NUMBER && is_id(name)))
         mcp_tool_fail(call, "\"%s\" must be a string", name);
     else if (required && !value->text.size)
         mcp_tool_fail(call, "\"%s\" is empty", name);
@@ -250,13 +253,22 @@ bool mcp_argument_text(struct mcp_call *call, const char *name, bool required, s
     return !call->tool_failed;
 }
 
+/* Of "10.0", which is a whole number too, what comes before the point. */
+static size_t whole_size(struct roost_bytes number)
+{
+    const char *text = number.data;
+    size_t size = number.size;
+    while (size > 1 && text[size - 1] == '0' && memchr(text, '.', size)) size--;
+    return size > 1 && text[size - 1] == '.' && size < number.size ? size - 1 : number.size;
+}
+
 bool mcp_argument_number(struct mcp_call *call, const char *name, uint64_t most, uint64_t *ret_number)
 {
     const struct rst_json_value *value = rst_json_member(call->arguments.object, name);
     uint64_t number;
     if (is_null(value)) return true;
     bool text = value->kind == RST_JSON_NUMBER || value->kind == RST_JSON_STRING;
-    if (!text || !rst_parse_number(value->text.data, value->text.size, &number) || number > most)
+    if (!text || !rst_parse_number(value->text.data, whole_size(value->text), &number) || number > most)
         mcp_tool_fail(call, "\"%s\" must be a whole number from 0 to %llu", name, (unsigned long long)most);
     else
         *ret_number = number;
@@ -282,7 +294,7 @@ bool mcp_argument_list(struct mcp_call *call, const char *name, struct roost_byt
     }
     count = 0;
     for (const struct rst_json_value *item = one ? value : value->first; item; item = one ? NULL : item->next) {
-        if (item->kind != RST_JSON_STRING && !(item->kind == RST_JSON_NUMBER && strcmp(name, "ids") == 0))
+        if (item->kind != RST_JSON_STRING && !(item->kind == RST_JSON_NUMBER && is_id(name)))
             mcp_tool_fail(call, "\"%s\" must be an array of strings", name);
         if (call->tool_failed || !text_right(call, name, item->text)) return false;
         list[count++] = item->text;
