@@ -10,13 +10,7 @@
 #include "base/utf8.h"
 
 /* Deep enough for any real input, shallow enough for the stack. */
-enum { DEPTH_MAX = 64, BLOCK_SIZE = 8192 };
-
-struct block {
-    struct block *next;
-    size_t used, capacity;
-    _Alignas(16) unsigned char bytes[];
-};
+enum { DEPTH_MAX = 64 };
 
 struct parser {
     const char *text;
@@ -26,32 +20,14 @@ struct parser {
 
 void *rst_json_allocate(struct rst_json_document *document, size_t size)
 {
-    struct block *block = document->blocks;
-    size = (size + 15) & ~(size_t)15;
-    if (!block || block->capacity - block->used < size) {
-        size_t capacity = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-        block = malloc(sizeof *block + capacity);
-        if (!block) {
-            snprintf(document->error, sizeof document->error, "out of memory");
-            return NULL;
-        }
-        block->next = document->blocks;
-        block->used = 0;
-        block->capacity = capacity;
-        document->blocks = block;
-    }
-    void *memory = block->bytes + block->used;
-    block->used += size;
+    void *memory = rst_pool_take(&document->pool, size);
+    if (!memory) snprintf(document->error, sizeof document->error, "out of memory");
     return memory;
 }
 
 void rst_json_free(struct rst_json_document *document)
 {
-    for (struct block *block = document->blocks, *next; block; block = next) {
-        next = block->next;
-        free(block);
-    }
-    document->blocks = NULL;
+    rst_pool_free(&document->pool);
     document->root = NULL;
 }
 

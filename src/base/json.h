@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/pool.h"
 #include <roost/roost.h>
 
 enum rst_json_kind {
@@ -31,7 +32,7 @@ struct rst_json_value {
 struct rst_json_document {
     struct rst_json_value *root;
     char error[160]; /* what is wrong, with the byte; "" if nothing */
-    void *blocks;
+    struct rst_pool pool;
 };
 /* Reads one JSON value that fills the text, which must stay as long as the document. The document owns what it decoded; rst_json_free in
  * any case. A name that is there twice in an object is an error; so are more than 64 levels. */

@@ -148,7 +148,7 @@ static int take_option(struct cli *cli, const char *argument)
     const struct cli_option *option = is_long ? find_option(cli, name, size, 0) : find_option(cli, NULL, 0, argument[1]);
     if (!option) unknown_option(cli, argument, name, size);
     const char *attached = is_long ? (equals ? equals + 1 : NULL) : (name[1] ? name + 1 : NULL);
-    cli->value = NULL;
+    cli->value = "";
     if (!option->argument) {
         if (attached)
             cli_usage(cli, is_long ? "--%s takes no value" : "unknown option %s: letters are given one by one",

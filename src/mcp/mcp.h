@@ -73,7 +73,7 @@ struct mcp_call {
     roost_id remembered_id; /* what this call remembered */
     /* While it works: */
     roost_root *root;
-    struct mcp_call *behind;               /* in the queue for the root */
+    struct mcp_call *behind;               /* in the queue for the root, or then for the watch */
     bool waiting;                          /* stands there */
     bool writing;                          /* others wait until it is done */
     uint32_t cancelled;                    /* read by the pool, too */
@@ -275,6 +275,7 @@ void mcp_resources_list(struct mcp_call *call);
 void mcp_resources_templates(struct mcp_call *call);
 void mcp_resources_read(struct mcp_call *call);
 
+int mcp_subscriptions_start(struct mcp *mcp);
 void mcp_listen(struct mcp_call *call);
 void mcp_subscribe(struct mcp_call *call);
 void mcp_unsubscribe(struct mcp_call *call);

@@ -332,7 +332,6 @@ static int start(struct mcp *mcp)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     mallopt(M_ARENA_MAX, 1); /* one process a client is the normal case: the pool's threads share one heap */
-    signal(SIGPIPE, SIG_IGN);
     int error = uv_loop_init(&mcp->loop);
     if (error) return error;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
@@ -347,6 +346,7 @@ static int start(struct mcp *mcp)
     mcp->progress.data = mcp;
     uv_unref((uv_handle_t *)&mcp->progress);
     error = mcp_stdio_start(mcp);
+    if (!error) error = mcp_subscriptions_start(mcp);
     if (!error) begin_open(mcp);
     return error;
 }

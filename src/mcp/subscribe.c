@@ -43,13 +43,9 @@ struct known {
     uint32_t alive;
 };
 
-struct waiting {
-    struct waiting *next;
-    struct mcp_call *call;
-};
-
 struct mcp_subscriptions {
     struct mcp *mcp;
+    struct subscription old; /* an older client's: always there, the last of the list */
     struct subscription *list;
     size_t count;
     roost_uv_watch watch;
@@ -57,9 +53,8 @@ struct mcp_subscriptions {
     roost_uv_req prepare;
     struct known *known;
     size_t known_count;
-    struct waiting *waiting; /* for the watch */
+    struct mcp_call *waiting; /* for the watch */
     uv_timer_t timer;
-    bool timer_made;
 };
 
 /* ---- telling ---- */
@@ -216,40 +211,31 @@ static void on_noted(roost_uv_req *req, int status)
     all->watching = status >= 0 && !mcp->ending;
     if (all->watching) roost_uv_watch_unref(&all->watch);
     while (all->waiting) {
-        struct waiting *waiting = all->waiting;
-        all->waiting = waiting->next;
+        struct mcp_call *call = all->waiting;
+        all->waiting = call->behind;
         if (all->watching)
-            subscribed(all, waiting->call);
+            subscribed(all, call);
         else
-            refuse(waiting->call, "no subscription could be made: %s",
-                   mcp->ending ? "the server is ending" : roost_error_detail());
-        free(waiting);
+            refuse(call, "no subscription could be made: %s", mcp->ending ? "the server is ending" : roost_error_detail());
     }
 }
 
-static struct mcp_subscriptions *subscriptions_of(struct mcp *mcp)
+int mcp_subscriptions_start(struct mcp *mcp)
 {
-    if (!mcp->subscriptions) mcp->subscriptions = calloc(1, sizeof *mcp->subscriptions);
-    struct mcp_subscriptions *all = mcp->subscriptions;
-    if (!all) return NULL;
+    struct mcp_subscriptions *all = calloc(1, sizeof *all);
+    if (!all) return UV_ENOMEM;
+    mcp->subscriptions = all;
     all->mcp = mcp;
-    if (!all->timer_made) {
-        uv_timer_init(&mcp->loop, &all->timer);
-        all->timer.data = all;
-        all->timer_made = true;
-    }
-    return all;
+    all->list = &all->old;
+    uv_timer_init(&mcp->loop, &all->timer);
+    all->timer.data = all;
+    return 0;
 }
 
 static void begin_watch(struct mcp_subscriptions *all, struct mcp_call *call)
 {
-    struct waiting *waiting = calloc(1, sizeof *waiting);
-    if (!waiting) {
-        refuse(call, "%s", "out of memory");
-        return;
-    }
-    *waiting = (struct waiting){all->waiting, call};
-    all->waiting = waiting;
+    call->behind = all->waiting;
+    all->waiting = call;
     if (all->preparing) return;
     all->prepare.data = all;
     all->preparing = roost_uv_work(&all->mcp->bridge, &all->prepare, note_states, on_noted) >= 0;
@@ -266,18 +252,16 @@ static struct topic *add_topic(struct subscription *subscription, struct roost_b
     for (size_t i = 0; i < subscription->count; i++)
         if (strlen(subscription->topics[i].text) == text.size && memcmp(subscription->topics[i].text, text.data, text.size) == 0)
             return &subscription->topics[i];
-    if (subscription->count == subscription->room) {
-        size_t room = subscription->room ? 2 * subscription->room : 4;
-        struct topic *grown = realloc(subscription->topics, room * sizeof *grown);
-        if (!grown) return NULL;
-        subscription->topics = grown;
-        subscription->room = room;
-    }
-    struct topic *topic = &subscription->topics[subscription->count++];
-    memset(topic, 0, sizeof *topic);
-    memcpy(topic->text, text.data, text.size);
-    topic->uri = uri;
-    return topic;
+    bool full = subscription->count == subscription->room;
+    size_t room = full ? 2 * subscription->room + 4 : subscription->room;
+    struct topic added = {.uri = uri},
+                 *topics = full ? realloc(subscription->topics, room * sizeof *topics) : subscription->topics;
+    if (!topics) return NULL;
+    memcpy(added.text, text.data, text.size);
+    subscription->topics = topics;
+    subscription->room = room;
+    topics[subscription->count] = added;
+    return &topics[subscription->count++];
 }
 
 static struct subscription *find(const struct mcp_subscriptions *all, const struct mcp_call *call)
@@ -344,7 +328,7 @@ static void watch_for(struct mcp_call *call)
 
 void mcp_listen(struct mcp_call *call)
 {
-    struct mcp_subscriptions *all = subscriptions_of(call->mcp);
+    struct mcp_subscriptions *all = call->mcp->subscriptions;
     const struct rst_json_value *wanted = rst_json_member(call->params, "notifications");
     const struct rst_json_value *uris = rst_json_member(wanted, "resourceSubscriptions");
     const struct rst_json_value *list = rst_json_member(wanted, "resourcesListChanged");
@@ -356,7 +340,7 @@ void mcp_listen(struct mcp_call *call)
         mcp_fail(call, MCP_INVALID_PARAMS, "resourceSubscriptions must be an array of URIs");
     for (const struct rst_json_value *uri = uris ? uris->first : NULL; uri && !call->error; uri = uri->next)
         if (uri->kind != RST_JSON_STRING) mcp_fail(call, MCP_INVALID_PARAMS, "resourceSubscriptions must be an array of URIs");
-    struct subscription *subscription = call->error || !all ? NULL : make(all, call);
+    struct subscription *subscription = call->error ? NULL : make(all, call);
     if (!subscription) {
         mcp_fail(call, MCP_INTERNAL_ERROR, "too many subscriptions, or out of memory");
         mcp_finish(call);
@@ -371,12 +355,8 @@ void mcp_listen(struct mcp_call *call)
 
 void mcp_subscribe(struct mcp_call *call)
 {
-    struct mcp_subscriptions *all = subscriptions_of(call->mcp);
     const struct rst_json_value *uri = mcp_param_text(call, "uri", true);
-    struct subscription *subscription = find(all, NULL);
-    if (uri && all && !subscription) subscription = make(all, NULL);
-    if (uri && !subscription) mcp_fail(call, MCP_INTERNAL_ERROR, "out of memory");
-    if (uri && subscription && !add_topic(subscription, uri->text))
+    if (uri && !add_topic(&call->mcp->subscriptions->old, uri->text))
         mcp_fail_uri(call, MCP_NO_SUCH_RESOURCE, uri->text, "there is no such resource");
     if (call->error)
         mcp_finish(call);
@@ -386,9 +366,9 @@ void mcp_subscribe(struct mcp_call *call)
 
 void mcp_unsubscribe(struct mcp_call *call)
 {
-    struct subscription *subscription = find(call->mcp->subscriptions, NULL);
+    struct subscription *subscription = &call->mcp->subscriptions->old;
     const struct rst_json_value *uri = mcp_param_text(call, "uri", true);
-    for (size_t i = 0; uri && subscription && i < subscription->count; i++) {
+    for (size_t i = 0; uri && i < subscription->count; i++) {
         struct topic *topic = &subscription->topics[i];
         if (strlen(topic->text) != uri->text.size || memcmp(topic->text, uri->text.data, uri->text.size) != 0) continue;
         *topic = subscription->topics[--subscription->count];
@@ -404,11 +384,9 @@ bool mcp_listen_end(struct mcp_call *call)
     struct subscription *subscription = call->modern ? find(all, call) : NULL;
     if (!subscription) return false;
     drop(all, subscription);
-    for (struct waiting **at = &all->waiting; *at; at = &(*at)->next) {
-        struct waiting *waiting = *at;
-        if (waiting->call != call) continue;
-        *at = waiting->next;
-        free(waiting);
+    for (struct mcp_call **at = &all->waiting; *at; at = &(*at)->behind) {
+        if (*at != call) continue;
+        *at = call->behind;
         break;
     }
     return true;
@@ -437,7 +415,8 @@ void mcp_subscriptions_free(struct mcp *mcp)
 {
     struct mcp_subscriptions *all = mcp->subscriptions;
     if (!all) return;
-    while (all->list) drop(all, all->list);
+    while (all->list != &all->old) drop(all, all->list);
+    free(all->old.topics);
     free(all->known);
     free(all);
     mcp->subscriptions = NULL;

@@ -223,16 +223,17 @@ int rst_log_look_ahead(const struct rst_log *log, uint64_t position, uint64_t *r
 {
     enum { WINDOW = 256 << 10 }; /* less than the whole: a process that opens a root for one question should not touch 16 MiB */
     struct rst_buffer bytes = {0}, scratch = {0};
-    uint8_t *window = malloc(WINDOW);
+    uint8_t *window = calloc(1, WINDOW);
     if (!window) return rst_fail(ROOST_ENOMEM, "no memory to read the log");
     int err = 0;
     *ret_durable_lsn = *ret_epoch = *ret_found_position = 0;
     for (uint64_t offset = 0; !err && offset < log->size; offset += RST_FRAME_ALIGNMENT) {
         uint64_t left = log->size - offset;
         if (offset % WINDOW == 0) err = rst_log_read(log, position + offset, window, left < WINDOW ? (size_t)left : WINDOW);
+        if (err) break;
         struct rst_frame_header header;
         memcpy(&header, window + offset % WINDOW, sizeof header);
-        if (err || !rst_frame_plausible(&header, position + offset, log->size)) continue;
+        if (!rst_frame_plausible(&header, position + offset, log->size)) continue;
         struct rst_frame frame;
         int found = rst_log_read_frame(log, position + offset, &bytes, &scratch, &frame);
         if (found < 0) err = found;

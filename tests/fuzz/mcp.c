@@ -216,7 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     RST_CHECK(machine_open(&machine, 0) == 0);
     root = machine_use(&machine, 0);
     memset(&server, 0, sizeof server);
-    RST_CHECK(uv_loop_init(&server.loop) == 0);
+    RST_CHECK(uv_loop_init(&server.loop) == 0 && mcp_subscriptions_start(&server) == 0);
     server.all_tools = !(shape & 1);
     server.read_only = (shape & 6) == 6;
     for (unsigned count = 0; fuzz.left && count < 40; count++) {
