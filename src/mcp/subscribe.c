@@ -20,6 +20,7 @@ enum {
 
 /* One URI that somebody wants to hear of. */
 struct topic {
+    struct topic *next;
     char text[MCP_URI_SIZE_MAX]; /* as the client wrote it */
     struct mcp_uri uri;
     uint64_t told_ms;
@@ -30,8 +31,8 @@ struct topic {
 struct subscription {
     struct subscription *next;
     struct mcp_call *call; /* NULL: an older client's */
-    struct topic *topics;
-    size_t count, room;
+    struct topic *topics;  /* the newest first */
+    size_t count;
     bool list_wanted;
     struct topic list;
 };
@@ -98,8 +99,8 @@ void mcp_subscriptions_flush(struct mcp *mcp)
     if (!all || mcp->ending) return;
     uv_update_time(&mcp->loop);
     for (struct subscription *subscription = all->list; subscription; subscription = subscription->next) {
-        for (size_t i = 0; i < subscription->count && !mcp_stdio_full(mcp); i++)
-            flush_topic(all, subscription, &subscription->topics[i], &next_ms);
+        for (struct topic *topic = subscription->topics; topic && !mcp_stdio_full(mcp); topic = topic->next)
+            flush_topic(all, subscription, topic, &next_ms);
         if (!mcp_stdio_full(mcp)) flush_topic(all, subscription, &subscription->list, &next_ms);
     }
     if (next_ms != UINT64_MAX) uv_timer_start(&all->timer, on_timer, next_ms, 0);
@@ -159,8 +160,7 @@ static void on_event(roost_uv_watch *watch, int status, const struct roost_event
     if (was_known(all, event)) return;
     bool list = event->kind == ROOST_CHANGE_MEMORY || event->kind == ROOST_CHANGE_FORGET || event->kind == ROOST_CHANGE_SKIPPED;
     for (struct subscription *subscription = all->list; subscription; subscription = subscription->next) {
-        for (size_t i = 0; i < subscription->count; i++)
-            subscription->topics[i].changed |= concerns(&subscription->topics[i], event);
+        for (struct topic *topic = subscription->topics; topic; topic = topic->next) topic->changed |= concerns(topic, event);
         subscription->list.changed |= subscription->list_wanted && list;
     }
     mcp_subscriptions_flush(all->mcp);
@@ -244,24 +244,36 @@ static void begin_watch(struct mcp_subscriptions *all, struct mcp_call *call)
 
 /* ---- requests ---- */
 
-static struct topic *add_topic(struct subscription *subscription, struct roost_bytes text)
+static bool same_text(const struct topic *topic, struct roost_bytes text)
+{
+    return strlen(topic->text) == text.size && memcmp(topic->text, text.data, text.size) == 0;
+}
+
+/* False: there can never be such a resource, or these are too many. */
+static bool add_topic(struct subscription *subscription, struct roost_bytes text)
 {
     struct mcp_uri uri;
     if (text.size >= MCP_URI_SIZE_MAX || mcp_uri_parse(text, &uri) == MCP_URI_NONE || subscription->count == URI_COUNT_MAX)
-        return NULL;
-    for (size_t i = 0; i < subscription->count; i++)
-        if (strlen(subscription->topics[i].text) == text.size && memcmp(subscription->topics[i].text, text.data, text.size) == 0)
-            return &subscription->topics[i];
-    bool full = subscription->count == subscription->room;
-    size_t room = full ? 2 * subscription->room + 4 : subscription->room;
-    struct topic added = {.uri = uri},
-                 *topics = full ? realloc(subscription->topics, room * sizeof *topics) : subscription->topics;
-    if (!topics) return NULL;
-    memcpy(added.text, text.data, text.size);
-    subscription->topics = topics;
-    subscription->room = room;
-    topics[subscription->count] = added;
-    return &topics[subscription->count++];
+        return false;
+    struct topic **last = &subscription->topics;
+    for (; *last; last = &(*last)->next)
+        if (same_text(*last, text)) return true;
+    struct topic *topic = calloc(1, sizeof *topic);
+    if (!topic) return false;
+    snprintf(topic->text, sizeof topic->text, "%.*s", (int)text.size, (const char *)text.data);
+    topic->uri = uri;
+    *last = topic;
+    subscription->count++;
+    return true;
+}
+
+static void free_topics(struct subscription *subscription)
+{
+    for (struct topic *topic = subscription->topics, *next; topic; topic = next) {
+        next = topic->next;
+        free(topic);
+    }
+    subscription->topics = NULL;
 }
 
 static struct subscription *find(const struct mcp_subscriptions *all, const struct mcp_call *call)
@@ -290,7 +302,7 @@ static void drop(struct mcp_subscriptions *all, struct subscription *subscriptio
         all->count--;
         break;
     }
-    free(subscription->topics);
+    free_topics(subscription);
     free(subscription);
 }
 
@@ -308,7 +320,8 @@ static void subscribed(struct mcp_subscriptions *all, struct mcp_call *call)
     if (subscription->list_wanted) json_bool(&note.writer, "resourcesListChanged", true);
     if (subscription->count) {
         json_open(&note.writer, "resourceSubscriptions", '[');
-        for (size_t i = 0; i < subscription->count; i++) json_text(&note.writer, NULL, subscription->topics[i].text);
+        for (const struct topic *topic = subscription->topics; topic; topic = topic->next)
+            json_text(&note.writer, NULL, topic->text);
         json_close(&note.writer, ']');
     }
     json_close(&note.writer, '}');
@@ -368,10 +381,12 @@ void mcp_unsubscribe(struct mcp_call *call)
 {
     struct subscription *subscription = &call->mcp->subscriptions->old;
     const struct rst_json_value *uri = mcp_param_text(call, "uri", true);
-    for (size_t i = 0; uri && i < subscription->count; i++) {
-        struct topic *topic = &subscription->topics[i];
-        if (strlen(topic->text) != uri->text.size || memcmp(topic->text, uri->text.data, uri->text.size) != 0) continue;
-        *topic = subscription->topics[--subscription->count];
+    for (struct topic **at = &subscription->topics; uri && *at; at = &(*at)->next) {
+        struct topic *topic = *at;
+        if (!same_text(topic, uri->text)) continue;
+        *at = topic->next;
+        subscription->count--;
+        free(topic);
         return;
     }
 }
@@ -416,7 +431,7 @@ void mcp_subscriptions_free(struct mcp *mcp)
     struct mcp_subscriptions *all = mcp->subscriptions;
     if (!all) return;
     while (all->list != &all->old) drop(all, all->list);
-    free(all->old.topics);
+    free_topics(&all->old);
     free(all->known);
     free(all);
     mcp->subscriptions = NULL;

@@ -24,6 +24,9 @@ WITHOUT_MODEL = {"src/base/error.c"}
 # gcc 12 does not combine two conditions, so it takes (NULL, 0), which is what empty bytes are, for something that memcmp is called with
 # though every such call asks for the size first. UndefinedBehaviorSanitizer looks for the same when the tests run.
 GCC_OFF = ["-Wno-analyzer-null-argument"]
+# What stays off in one file. gcc 12 loses a pointer that goes into a list whose head it does not know; LeakSanitizer and valgrind look
+# for leaks there when the server's tests run.
+GCC_OFF_IN = {"src/mcp/subscribe.c": ["-Wno-analyzer-malloc-leak"]}
 DROPPED = re.compile(r"-(?:W.*|O\d|M[DQF]|o|c|g|fPIC|fdiagnostics.*|f?sanitize.*)")
 REPORT = re.compile(r"^(?P<place>\S+?:\d+):\d+: (?:warning|error): (?P<what>.*)$", re.MULTILINE)
 LIMIT_S = 300
@@ -53,7 +56,8 @@ def sources(build):
 
 def gcc(path, arguments):
     model = [] if path in WITHOUT_MODEL else ["-include", MODEL]
-    return ["gcc", *arguments, "-I", "src", *model, "-O2", "-g", "-fanalyzer", *GCC_OFF, "-fdiagnostics-path-format=none", "-c", path,
+    off = GCC_OFF + GCC_OFF_IN.get(path, [])
+    return ["gcc", *arguments, "-I", "src", *model, "-O2", "-g", "-fanalyzer", *off, "-fdiagnostics-path-format=none", "-c", path,
             "-o", os.devnull]
 
 
