@@ -2,6 +2,7 @@
  * root.c: which root is meant, and opening it. */
 #include "cli.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,18 +72,49 @@ char *cli_resolve(const char *path, char *ret_problem, size_t problem_size)
     return resolved;
 }
 
+/* $XDG_DATA_HOME/roost, or ~/.local/share/roost; make: and its parents are made. NULL with errno. */
+static char *default_root(bool make)
+{
+    const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    char *parent = NULL;
+    if (data && data[0] == '/')
+        parent = strdup(data);
+    else if (home && home[0] == '/')
+        parent = join(home, ".local/share");
+    else
+        errno = ENOENT;
+    bool made = parent != NULL;
+    for (char *slash = parent; make && made && slash;) {
+        slash = strchr(slash + 1, '/');
+        if (slash) *slash = '\0';
+        made = mkdir(parent, 0700) == 0 || errno == EEXIST;
+        if (slash) *slash = '/';
+    }
+    char *path = made ? join(parent, "roost") : NULL;
+    free(parent);
+    return path;
+}
+
 static int no_root_here(char *ret_problem, size_t problem_size)
 {
+    char *own = default_root(false), quoted[CLI_QUOTED_SIZE];
     if (access("state.wal", F_OK) == 0)
         snprintf(
             ret_problem, problem_size,
             "there is no .roost in this directory or above it, but this directory may be a root itself: name it with `roost -C . "
             "...` or ROOST_ROOT");
+    else if (own && is_directory(own))
+        snprintf(
+            ret_problem, problem_size,
+            "there is no .roost in this directory or above it; what your AI clients share is in %s: look with `roost -C %s ...`, "
+            "or make a root for this directory with `roost init`",
+            own, cli_quoted(own, quoted));
     else
         snprintf(
             ret_problem, problem_size,
             "there is no root here: no .roost in this directory or above it; make one with `roost init`, or name one with -C "
             "DIR or ROOST_ROOT");
+    free(own);
     return CLI_NO_ROOT;
 }
 
@@ -109,52 +141,78 @@ int cli_locate_root(struct cli *cli, char *ret_problem, size_t problem_size)
     return cli->root_path ? CLI_OK : CLI_NO_ROOT;
 }
 
-int cli_find_root(struct cli *cli)
+static bool holds(const char *directory, const char *name)
 {
-    char what[4096 + 256];
-    int code = cli_locate_root(cli, what, sizeof what);
-    if (code) cli_say("%s", what);
-    return code;
+    char *path = join(directory, name);
+    bool there = path && access(path, F_OK) == 0;
+    free(path);
+    return there;
 }
 
-/* $XDG_DATA_HOME/roost, or ~/.local/share/roost, whose parents are made. NULL with errno. */
-static char *default_root(void)
+static bool has_entries(const char *directory)
 {
-    const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-    char *parent = NULL;
-    if (data && data[0] == '/')
-        parent = strdup(data);
-    else if (home && home[0] == '/')
-        parent = join(home, ".local/share");
-    else
-        errno = ENOENT;
-    if (!parent) return NULL;
-    for (char *slash = strchr(parent + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash) *slash = '\0';
-        bool made = mkdir(parent, 0700) == 0 || errno == EEXIST;
-        if (slash) *slash = '/';
-        if (made && slash) continue;
-        char *path = made ? join(parent, "roost") : NULL;
-        free(parent);
-        return path;
+    DIR *list = opendir(directory);
+    bool any = false;
+    for (struct dirent *entry; list && !any && (entry = readdir(list));)
+        any = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    if (list) closedir(list);
+    return any;
+}
+
+/* Somebody named a folder, perhaps a project: the root may be in its .roost, and it must not be strewn with a root's files. */
+static int look_into(struct cli *cli)
+{
+    char *inner = NULL;
+    if (holds(cli->root_path, "state.wal") || !is_directory(cli->root_path)) return CLI_OK;
+    if (holds(cli->root_path, ".roost")) inner = join(cli->root_path, ".roost");
+    if (inner) {
+        free(cli->root_path);
+        cli->root_path = inner;
+        return CLI_OK;
     }
+    if (!has_entries(cli->root_path)) return CLI_OK;
+    cli_say("%s has other files in it and is no root: name %s/.roost, which is made then", cli->root_path, cli->root_path);
+    return CLI_NO_ROOT;
+}
+
+/* For logs that somebody reads elsewhere. */
+static void make_absolute(struct cli *cli)
+{
+    char *here = cli->root_path[0] == '/' ? NULL : getcwd(NULL, 0), *path = here ? join(here, cli->root_path) : NULL;
+    free(here);
+    if (!path) return;
+    free(cli->root_path);
+    cli->root_path = path;
 }
 
 int cli_find_or_default_root(struct cli *cli)
 {
     char what[4096 + 256];
     const char *environment = getenv("ROOST_ROOT");
+    bool named = cli->directory || (environment && *environment);
     int code = cli_locate_root(cli, what, sizeof what);
-    if (!code) return code;
-    if (!cli->directory && !(environment && *environment)) {
-        cli->root_path = default_root();
+    if (code && !named) {
+        cli->root_path = default_root(true);
         cli->root_found_by = "no other was named";
-        if (cli->root_path) return CLI_OK;
-        snprintf(what, sizeof what,
-                 "no root was named, and the default one, $XDG_DATA_HOME/roost or ~/.local/share/roost, cannot be made: %s",
-                 strerror(errno));
+        code = cli->root_path ? CLI_OK : code;
+        if (code)
+            snprintf(what, sizeof what,
+                     "no root was named, and the default one, $XDG_DATA_HOME/roost or ~/.local/share/roost, cannot be made: %s",
+                     strerror(errno));
     }
-    cli_say("%s", what);
+    if (code) {
+        cli_say("%s", what);
+        return code;
+    }
+    make_absolute(cli);
+    return named ? look_into(cli) : CLI_OK;
+}
+
+int cli_find_root(struct cli *cli)
+{
+    char what[4096 + 256];
+    int code = cli_locate_root(cli, what, sizeof what);
+    if (code) cli_say("%s", what);
     return code;
 }
 

@@ -98,7 +98,8 @@ static int open_root(struct hook *hook, enum hook_purpose purpose)
     /* Who only looks makes no shared memory for it; after a power cut somebody who may write must come first. */
     options.flags = purpose == HOOK_WRITES ? ROOST_OPEN_CREATE : ROOST_OPEN_OBSERVE;
     int error = roost_open(cli->root_path, &options, &cli->root);
-    if (error == ROOST_ENOROOT && purpose == HOOK_READS) return HOOK_NOTHING;
+    bool named = cli->directory || strcmp(cli->root_found_by, "ROOST_ROOT") == 0;
+    if (error == ROOST_ENOROOT && purpose == HOOK_READS && !named) return HOOK_NOTHING;
     if (error == ROOST_EROFS && purpose == HOOK_READS && !cli->observe) {
         options.flags = 0;
         error = roost_open(cli->root_path, &options, &cli->root);
@@ -202,6 +203,8 @@ static size_t render(const struct roost_memory *memory, size_t most, char **ret_
     if (gmtime_r(&seconds, &parts)) (void)strftime(day, sizeof day, "%Y-%m-%d", &parts);
     fprintf(file, "- [%llu] %s", (unsigned long long)memory->id, day);
     if (memory->agent.size) fprintf(file, " %.*s", (int)memory->agent.size, (const char *)memory->agent.data);
+    /* Who it is anybody can claim; which program stored it, no. */
+    if (memory->process.size) fprintf(file, " (%.*s)", (int)memory->process.size, (const char *)memory->process.data);
     fputs(": ", file);
     quote(file, (struct roost_bytes){memory->text.data, cut});
     if (cut < memory->text.size) fputs(" (cut; more with the tool get or `roost get`)", file);

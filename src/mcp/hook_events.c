@@ -32,6 +32,7 @@ static struct roost_memory memory_of(const struct roost_hit *hit)
     memory.text = hit->text;
     memory.agent = hit->agent;
     memory.session = hit->session;
+    memory.process = hit->process;
     memory.time_ns = hit->time_ns;
     return memory;
 }
@@ -53,6 +54,17 @@ static void put_states(struct hook *hook)
         if (size < 0 || (size_t)size >= sizeof line || !hook_put(hook, line, (size_t)size)) break;
     }
     roost_iter_close(iter);
+}
+
+/* So that what the model remembers and what the hooks note have one session. */
+static void put_session(struct hook *hook)
+{
+    char line[ROOST_NAME_SIZE_MAX + 128];
+    int size = snprintf(line, sizeof line, "- this session is \"%.*s\": give that as \"session\" when you remember something\n",
+                        (int)hook->session.size, (const char *)hook->session.data);
+    bool plain = size > 0 && (size_t)size < sizeof line;
+    for (size_t i = 0; i < hook->session.size; i++) plain = plain && ((const unsigned char *)hook->session.data)[i] > 0x20;
+    if (plain) (void)hook_put(hook, line, (size_t)size);
 }
 
 /* False: there is no room for more. */
@@ -87,6 +99,7 @@ static int session_start(struct cli *cli)
     roost_iter *iter = NULL;
     int code = hook_begin(&hook, cli, "SessionStart", HOOK_READS, 800);
     if (code) return hook_end(&hook, code);
+    put_session(&hook);
     put_states(&hook);
     bool room = put_summaries(&hook);
     int got = room ? roost_scan(cli->root, 0, ROOST_SCAN_REVERSE, &iter) : 0;
@@ -162,7 +175,7 @@ const struct cli_command command_hook_user_prompt = {
     "For coding agents: the memories that fit a prompt",
     "Reads the client's JSON ({\"prompt\",\"session_id\",...}) from stdin and prints the memories that fit the prompt best, as "
     "quotations\n"
-    "within the budget (default 400 tokens); none that this session stored itself. Nothing where nothing fits.",
+    "within the budget (default 400 tokens); none of this session's own. Nothing where nothing fits.",
     hook_options,
     user_prompt};
 
@@ -173,6 +186,43 @@ static struct roost_bytes short_of(struct roost_bytes text, size_t most)
     return (struct roost_bytes){text.data, text.size ? rst_utf8_cut(text.data, text.size, most) : 0};
 }
 
+static bool names_secret(const char *word, size_t size)
+{
+    static const char *const parts[] = {"key", "token", "secret", "password", "passwd", "credential"};
+    char lower[64];
+    if (size > sizeof lower) size = sizeof lower;
+    for (size_t i = 0; i < size; i++) lower[i] = (char)(word[i] >= 'A' && word[i] <= 'Z' ? word[i] + 32 : word[i]);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (memmem(lower, size, parts[i], strlen(parts[i]))) return true;
+    return false;
+}
+
+/* How much of a word may be shown, for the rest of it looks like a secret: NAME_KEY=..., --token=..., sk-... . */
+static size_t plain_part(const char *word, size_t size)
+{
+    const char *equals = memchr(word, '=', size);
+    size_t name = equals ? (size_t)(equals - word) : 0;
+    if (equals && names_secret(word, name)) return name + 1;
+    return size > 8 && (memcmp(word, "sk-", 3) == 0 || memcmp(word, "ghp_", 4) == 0) ? 0 : size;
+}
+
+/* A command, word by word, without what looks like a secret. A help, and no promise. */
+static void put_command(FILE *file, struct roost_bytes command)
+{
+    const char *text = command.data;
+    bool hide = false; /* the word before was --token */
+    for (size_t at = 0; at < command.size;) {
+        size_t size = 0;
+        while (at + size < command.size && !strchr(" \t\n;|&", text[at + size])) size++;
+        size_t plain = hide ? 0 : plain_part(text + at, size);
+        fwrite(text + at, 1, plain, file);
+        if (plain < size) fputs("***", file);
+        if (size) hide = !hide && size > 2 && text[at] == '-' && plain == size && names_secret(text + at, size);
+        at += size;
+        for (; at < command.size && strchr(" \t\n;|&", text[at]); at++) fputc(text[at], file);
+    }
+}
+
 /* What the tool worked on: the first of these that its input has. */
 static void put_target(struct json_writer *writer, const struct rst_json_value *input)
 {
@@ -181,7 +231,16 @@ static void put_target(struct json_writer *writer, const struct rst_json_value *
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const struct rst_json_value *value = rst_json_member(input, names[i]);
         if (!value || value->kind != RST_JSON_STRING) continue;
-        json_bytes(writer, names[i], short_of(value->text, STEP_SIZE));
+        char *shown = NULL;
+        size_t size = 0;
+        struct roost_bytes text = short_of(value->text, STEP_SIZE);
+        FILE *file = open_memstream(&shown, &size);
+        if (file && strcmp(names[i], "command") == 0)
+            put_command(file, text);
+        else if (file)
+            fwrite(text.data, 1, text.size, file);
+        if (file && fclose(file) == 0) json_bytes(writer, names[i], (struct roost_bytes){shown, size});
+        free(shown);
         return;
     }
 }
@@ -347,7 +406,7 @@ static int stop(struct cli *cli)
             fprintf(summary.file, " in %.*s", (int)(directory.size < 1000 ? directory.size : 1000), (const char *)directory.data);
         fputc('.', summary.file);
         if (list_steps(&hook, &summary) < 0) cli_say("hook: %s", roost_error_detail());
-        if (summary.steps) fprintf(summary.file, " (%zu steps)", summary.steps);
+        if (summary.steps) fprintf(summary.file, " (%zu step%s).", summary.steps, summary.steps == 1 ? "" : "s");
         words = short_of(words, WORDS_SIZE);
         if (words.size) fputs(" Its last words: ", summary.file);
         fwrite(words.data ? words.data : "", 1, words.size, summary.file);

@@ -108,6 +108,8 @@ bool mcp_no_cursor(struct mcp_call *call);
 void mcp_take_line(struct mcp *mcp, char *line, size_t size);
 /* An error that belongs to no call: id null. */
 void mcp_reply_error(struct mcp *mcp, enum mcp_error code, const char *text);
+/* For a line that is too long, of which this is the beginning: with its id, if that stands there. */
+void mcp_refuse_line(struct mcp *mcp, const char *begin, size_t size);
 /* Writes the reply and frees the call. */
 void mcp_finish(struct mcp_call *call);
 void mcp_free_call(struct mcp_call *call);
@@ -137,6 +139,7 @@ struct mcp {
     uv_work_t open_work;
     int open_error;
     char open_detail[2048];
+    bool complained; /* about it */
     uv_signal_t signals[3];
     struct mcp_call *calls; /* all that have no reply yet */
     size_t call_count;

@@ -53,15 +53,20 @@ static void put_error(struct json_writer *writer, struct roost_bytes id, int cod
     json_close(writer, '}');
 }
 
-void mcp_reply_error(struct mcp *mcp, enum mcp_error code, const char *text)
+static void reply_error(struct mcp *mcp, struct roost_bytes id, enum mcp_error code, const char *text)
 {
     char *line = NULL;
     size_t size = 0;
     struct json_writer writer = json_writer(open_memstream(&line, &size));
     if (!writer.file) return;
     /* JSON-RPC says null, MCP's schemas have no null: they leave it out, which older ones allow too. */
-    put_error(&writer, (struct roost_bytes){NULL, 0}, code, text, NULL);
+    put_error(&writer, id, code, text, NULL);
     end_reply(mcp, &writer, &line, &size);
+}
+
+void mcp_reply_error(struct mcp *mcp, enum mcp_error code, const char *text)
+{
+    reply_error(mcp, (struct roost_bytes){NULL, 0}, code, text);
 }
 
 static void put_result_end(struct mcp_call *call)
@@ -375,6 +380,35 @@ static bool take_other(struct mcp_call *call, const struct rst_json_value *messa
         if (same_id(other->id, call->id)) mcp_fail(call, MCP_INVALID_REQUEST, "a request with this id is under way");
     call->params = params;
     return false;
+}
+
+/* The id as it is written, if it comes before everything that may be long; else nothing. */
+static struct roost_bytes id_in(const char *line, size_t size)
+{
+    static const char name[] = "\"id\":";
+    struct roost_bytes none = {NULL, 0};
+    const char *end = line + (size < 1024 ? size : 1024), *params = memmem(line, (size_t)(end - line), "\"params\"", 8);
+    if (params) end = params;
+    const char *at = memmem(line, (size_t)(end - line), name, sizeof name - 1);
+    if (!at) return none;
+    for (at += sizeof name - 1; at < end && *at == ' ';) at++;
+    const char *last = at;
+    if (at < end && *at == '"')
+        for (last++; last < end && *last != '"';) last += *last == '\\' ? 2 : 1;
+    else
+        while (last < end && strchr("-0123456789", *last)) last++;
+    if (at < end && *at == '"') last++;
+    struct rst_json_document document;
+    struct roost_bytes id = {at, last > end ? 0 : (size_t)(last - at)};
+    bool right = id.size && rst_json_parse(at, id.size, &document) && id_right(document.root);
+    if (id.size) rst_json_free(&document);
+    return right ? id : none;
+}
+
+void mcp_refuse_line(struct mcp *mcp, const char *begin, size_t size)
+{
+    reply_error(mcp, id_in(begin, size), MCP_INVALID_REQUEST,
+                "a message of more than 16 MiB is refused; store a summary, and where the rest is");
 }
 
 static bool is_blank(const char *line, size_t size)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * mcp/server.c: roost mcp: the process, its root, and its end. */
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -24,6 +25,10 @@ static void open_root(uv_work_t *work)
     options.level = mcp->cli->level;
     options.flags = mcp->read_only ? ROOST_OPEN_OBSERVE : ROOST_OPEN_CREATE;
     mcp->open_error = roost_open(mcp->cli->root_path, &options, &mcp->root);
+    if (mcp->open_error == ROOST_EACCES && !mcp->read_only) { /* who may only read reads */
+        options.flags = ROOST_OPEN_OBSERVE;
+        mcp->open_error = roost_open(mcp->cli->root_path, &options, &mcp->root);
+    }
     if (mcp->open_error < 0) snprintf(mcp->open_detail, sizeof mcp->open_detail, "%s", roost_error_detail());
 }
 
@@ -39,6 +44,9 @@ static void after_open(uv_work_t *work, int status)
         roost_close(mcp->root); /* the bridge owns it, or nobody */
     }
     mcp->root_state = mcp->open_error < 0 ? MCP_ROOT_CLOSED : MCP_ROOT_OPEN;
+    /* Once in the log: a client shows that it is connected, whatever becomes of the root. */
+    if (mcp->open_error < 0 && !mcp->complained) cli_say("mcp: the shared memory cannot be used: %s", mcp->open_detail);
+    mcp->complained = mcp->open_error < 0;
     mcp->bridge.data = mcp;
     pump(mcp);
     mcp_end_if_done(mcp);
@@ -328,6 +336,13 @@ static void name_session(struct mcp *mcp)
     snprintf(mcp->own_session + used, sizeof mcp->own_session - used, "-%ld", (long)getpid());
 }
 
+/* A closed one would be given to the next file that is opened. */
+static void fill_descriptors(void)
+{
+    for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)
+        if (fcntl(file, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) return;
+}
+
 static int start(struct mcp *mcp)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
@@ -354,6 +369,7 @@ static int start(struct mcp *mcp)
 static int run(struct cli *cli)
 {
     static struct mcp mcp;
+    fill_descriptors();
     mcp.cli = cli;
     read_options(cli, &mcp);
     name_session(&mcp);

@@ -64,10 +64,10 @@ static bool keep(struct mcp_stdio *stdio, const char *bytes, size_t size)
     if (stdio->too_long) return true;
     if (stdio->size + size > MCP_LINE_SIZE_MAX) {
         stdio->too_long = true;
+        mcp_refuse_line(stdio->mcp, stdio->line, stdio->size);
         free(stdio->line);
         stdio->line = NULL;
         stdio->size = stdio->room = 0;
-        mcp_reply_error(stdio->mcp, MCP_INVALID_REQUEST, "a line of more than 16 MiB is refused");
         return true;
     }
     if (stdio->size + size + 1 > stdio->room) {

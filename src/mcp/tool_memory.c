@@ -37,6 +37,7 @@ static void put_hits(struct mcp_call *call, const char *name, const struct roost
         mcp_tool_fail_error(call, got, "the search failed");
         return;
     }
+    bool none = roost_hits_count(hits) == 0;
     json_open(&call->writer, name, '[');
     while (!reading->budget.cut && ((got = roost_hits_next(hits, &hit)) > 0 || got == ROOST_ECORRUPT)) {
         if (got == ROOST_ECORRUPT) continue; /* one damaged memory does not spoil the rest; `roost check` names it */
@@ -45,6 +46,7 @@ static void put_hits(struct mcp_call *call, const char *name, const struct roost
         json_close(&call->writer, '}');
     }
     json_close(&call->writer, ']');
+    if (none && query->text.size) json_text(&call->writer, "hint", "no memory has these words: try others, or the tool recent");
     roost_hits_close(hits);
     if (got < 0 && got != ROOST_ECORRUPT) mcp_tool_fail_error(call, got, "reading the hits failed");
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * mcp/tool_state.c: the tools set_state and list_states. */
 #include <string.h>
+#include <time.h>
 
 #include "mcp/mcp.h"
 
@@ -59,13 +60,23 @@ static int put_one(struct mcp_call *call, struct roost_bytes name)
     return 0;
 }
 
-static int put_all(struct mcp_call *call)
+/* Each session leaves a state when it ends: what was long ago nobody wants to read each time. */
+static bool is_old(const struct roost_state *state)
+{
+    enum { HOUR = 3600 };
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return state->alive == ROOST_ALIVE_NO && state->time_ns / 1000000000 < (int64_t)now.tv_sec - HOUR;
+}
+
+static int put_all(struct mcp_call *call, bool old_too)
 {
     struct roost_state state = ROOST_STATE_INIT;
     roost_iter *iter = NULL;
     int got = roost_state_scan(call->root, &iter);
     while (got >= 0 && ((got = roost_iter_state(iter, &state)) > 0 || (got == ROOST_ECORRUPT && state.name.size))) {
         if (got < 0 || !state.name.size) continue; /* without a name: the root's own */
+        if (!old_too && is_old(&state)) continue;
         json_open(&call->writer, NULL, '{');
         mcp_put_state(&call->writer, &state);
         json_close(&call->writer, '}');
@@ -77,9 +88,10 @@ static int put_all(struct mcp_call *call)
 void mcp_tool_list_states(struct mcp_call *call)
 {
     struct roost_bytes name = {NULL, 0};
+    const struct rst_json_value *all = rst_json_member(call->arguments.object, "all");
     if (!mcp_argument_text(call, "name", false, &name)) return;
     json_open(&call->writer, "states", '[');
-    int error = name.size ? put_one(call, name) : put_all(call);
+    int error = name.size ? put_one(call, name) : put_all(call, all && all->kind == RST_JSON_TRUE);
     json_close(&call->writer, ']');
     if (error < 0) mcp_tool_fail_error(call, error, "reading the states failed");
 }

@@ -42,7 +42,7 @@ const struct mcp_tool mcp_tools[] = {
      false,
      false},
     {"remember",
-     ABOUT("Store one fact, decision or event. All agents find it at once.")
+     ABOUT("Store one fact, decision or event; all agents find it at once. Tag it with words others may ask with.")
          IN("\"text\":" STRING_ABOUT("self-contained") ",\"tags\":" STRINGS ",\"key\":" STRING_ABOUT(
                 "names it: a later one with this key replaces it") ",\"agent\":" STRING ",\"session\":" STRING,
             "\"text\"") OUT("\"id\":" STRING, "\"id\"") ADDS,
@@ -87,7 +87,7 @@ const struct mcp_tool mcp_tools[] = {
      true,
      false},
     {"set_state",
-     ABOUT("Tell the others, live, what you are doing. Shown until you end.")
+     ABOUT("Tell the others, live, what you are doing. They also see when you end.")
          IN("\"status\":" STRING_ABOUT("a few words") ",\"name\":" STRING_ABOUT(
                 "default: you") ",\"extra\":{\"type\":\"object\",\"additionalProperties\":" STRING "}",
             "\"status\"") OUT("\"name\":" STRING ",\"version\":" STRING, "\"name\",\"version\"") ADDS,
@@ -97,11 +97,12 @@ const struct mcp_tool mcp_tools[] = {
      true,
      false},
     {"list_states",
-     ABOUT("What every agent is doing, and whether it is still there.") IN_ALL_OPTIONAL("\"name\":" STRING)
-         OUT("\"states\":" LIST_OF("\"name\":" STRING ",\"status\":" STRING
-                                   ",\"alive\":{\"enum\":[\"yes\",\"no\",\"unowned\"]},\"time\":" STRING),
-             "\"states\"") READS,
-     {"name"},
+     ABOUT("What every agent is doing, and whether it is still there.")
+         IN_ALL_OPTIONAL("\"name\":" STRING ",\"all\":{\"type\":\"boolean\",\"description\":\"long gone ones, too\"}")
+             OUT("\"states\":" LIST_OF("\"name\":" STRING ",\"status\":" STRING
+                                       ",\"alive\":{\"enum\":[\"yes\",\"no\",\"unowned\"]},\"time\":" STRING),
+                 "\"states\"") READS,
+     {"name", "all"},
      mcp_tool_list_states,
      true,
      false,
@@ -269,7 +270,7 @@ bool mcp_argument_number(struct mcp_call *call, const char *name, uint64_t most,
     if (is_null(value)) return true;
     bool text = value->kind == RST_JSON_NUMBER || value->kind == RST_JSON_STRING;
     if (!text || !rst_parse_number(value->text.data, whole_size(value->text), &number) || number > most)
-        mcp_tool_fail(call, "\"%s\" must be a whole number from 0 to %llu", name, (unsigned long long)most);
+        mcp_tool_fail(call, "\"%s\" must be a whole number, at most %llu", name, (unsigned long long)most);
     else
         *ret_number = number;
     return !call->tool_failed;

@@ -461,8 +461,10 @@ int main(int argc, char **argv)
     } else if (seconds) {
         for (uint64_t round = (uint64_t)begin; time(NULL) - begin < seconds; round++) {
             world.base = round;
-            explore_all(workload, region, images / 4, mix(round, 3));
+            explore_all(workload, region, images / 4, mix(round, 2));
         }
+        printf("bases %llu to %llu; --base N --images %llu tries one of them again\n", (unsigned long long)begin,
+               (unsigned long long)world.base, (unsigned long long)images / 4);
     } else {
         explore_all(workload, region, images, mix(world.base, 2));
     }

@@ -9,7 +9,7 @@
 #include "fuzz.h"
 #include "sim/sim.h"
 
-#define MACHINE_ROOT "/root"
+#define MACHINE_ROOT "/simulated" /* a name that no real folder has: the command looks for some things itself */
 #define MACHINE_TEXT "apple pear" /* of the memories that machine_write makes */
 enum {
     MACHINE_LOG_SIZE = 64 << 10,

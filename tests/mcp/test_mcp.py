@@ -803,6 +803,26 @@ class TestRoot(Case):
         self.assertIn("-C", self.said(Server(self, "-C", other, "mcp", environment={"ROOST_ROOT": "/nope"}), other))
         self.assertIn("-C", self.said(Server(self, "mcp", "-C", other), other))
 
+    def test_a_project_that_is_named_is_not_strewn_with_files(self):
+        project = os.path.join(self.directory, "project")
+        os.makedirs(project)
+        with open(os.path.join(project, "main.c"), "w", encoding="utf-8") as file:
+            file.write("int main;")
+        done = subprocess.run([BINARY, "-C", project, "mcp"], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)
+        self.assertEqual(done.returncode, 7)
+        self.assertIn(f"name {project}/.roost".encode(), done.stderr)
+        self.assertEqual(os.listdir(project), ["main.c"])
+        inner = os.path.join(project, ".roost")
+        self.init(inner)
+        self.said(Server(self, "-C", project, "mcp"), inner)
+
+    def test_descriptors_that_are_closed(self):
+        for closed in ("<&-", ">&- </dev/null", "2>&- </dev/null", "<&- >&- 2>&-"):
+            done = subprocess.run(["sh", "-c", f'"$0" mcp {closed}', BINARY], cwd=self.directory, capture_output=True, timeout=PATIENCE,
+                                  env={**os.environ, "HOME": self.directory, "XDG_DATA_HOME": ""}, check=False)
+            self.assertEqual(done.returncode, 0, (closed, done.stderr))
+        self.clean(os.path.join(self.directory, ".local", "share", "roost"))
+
     def test_nowhere_to_be(self):
         done = subprocess.run([BINARY, "mcp"], cwd="/", env={}, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
                               check=False)
