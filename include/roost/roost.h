@@ -314,7 +314,8 @@ struct roost_completion {
     { \
         sizeof(struct roost_completion), 0, 0, NULL, {0, 0, 0, 0}, 0 \
     }
-/* Never blocks. ROOST_EAGAIN: too many in flight, or the shared memory was lost and is being replaced: try again later. ROOST_E2BIG: a
+/* Never blocks. ROOST_EAGAIN: too many in flight, or the shared memory was lost and is being replaced. Take completions with roost_poll,
+ * then try again: what was in flight in the lost memory must be taken first, so that no later write overtakes it. ROOST_E2BIG: a
  * text, value or entry in the batch is larger than 64 KiB (less in a batch of many, or in a root with a small log): roost_batch_commit
  * takes it. After 0 exactly one completion with `user` comes from roost_poll.
  * ROOST_ECANCELED in it, though nobody cancelled: the shared memory was replaced before the write was taken up, it was not applied; submit

@@ -221,14 +221,18 @@ static bool found_by_environment(const struct cli *cli) { return strcmp(cli->roo
 void cli_no_root(const struct cli *cli, char *ret_problem, size_t problem_size)
 {
     const char *path = cli->root_path, *named = found_by_environment(cli) ? ", which ROOST_ROOT names" : "";
-    char *inner = join(path, ".roost"), quoted[CLI_QUOTED_SIZE];
-    if (inner && is_directory(inner))
+    char *inner = join(path, ".roost"), *blocks = join(path, "blocks"), *index = join(path, "index"), quoted[CLI_QUOTED_SIZE];
+    if ((blocks && has_entries(blocks)) || (index && holds(index, "MANIFEST")))
+        snprintf(ret_problem, problem_size, "%s", cli_detail(ROOST_ENOROOT)); /* the library knows what happened to it */
+    else if (inner && is_directory(inner))
         snprintf(ret_problem, problem_size, "%s is not a root%s, but %s may be one: name that with -C or ROOST_ROOT", path, named,
                  inner);
     else
         snprintf(ret_problem, problem_size, "there is no %s %s%s; `roost -C %s init` makes a root there",
                  is_directory(path) ? "root in" : "folder", path, named, cli_quoted(path, quoted));
     free(inner);
+    free(blocks);
+    free(index);
 }
 
 /* Reading works without the right to write: then we watch from outside, as an observer. */

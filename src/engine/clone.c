@@ -136,7 +136,7 @@ static int copy(struct original *original, struct rst_offline *offline, roost_fo
     struct roost_copy result = ROOST_COPY_INIT;
     int err = copy_blocks(original, offline);
     if (!err) err = copy_index(original, offline);
-    if (!err) err = rst_offline_verify(offline, found, user, &result.memory_count);
+    if (!err) err = rst_offline_verify(offline, found, user, &result.memory_count, NULL);
     if (!err) err = rst_offline_finish(offline);
     result.lsn = original->lsn;
     result.byte_count = original->byte_count;

@@ -73,6 +73,24 @@ static int look_for_log(int directory, const char *path)
     return err ? rst_fail_context(err, "%s", path) : rst_fail(ROOST_EEXIST, "%s is a root already", path);
 }
 
+int rst_root_was_none(int directory, const char *path)
+{
+    struct rst_buffer chunks = {0};
+    struct rst_stat stat;
+    int blocks = rst_os->open(directory, "blocks", RST_OPEN_READ | RST_OPEN_DIRECTORY, 0);
+    bool any = blocks >= 0 && rst_chunks_list(blocks, &chunks) == 0 && chunks.size;
+    if (blocks >= 0) rst_os->close(blocks);
+    rst_buffer_free(&chunks);
+    rst_fail_clear();
+    any = any || rst_os->stat_at(directory, "index/MANIFEST", &stat) == 0;
+    if (!any) return 0;
+    return rst_fail(
+        ROOST_ECORRUPT,
+        "%s has a root's blocks/ or index/, but no state.wal: that was lost, and `roost rescue %s NEW` saves what can be read; "
+        "or it is half a copy, of a command that was interrupted, and can be removed. Nothing was touched",
+        path, path);
+}
+
 static int make_folder(int directory, const char *name)
 {
     int err = rst_os->mkdir(directory, name, 0700);
@@ -85,6 +103,7 @@ static int fill_root(int directory, const char *path, const struct roost_setting
      *        2 state.wal linked, directory synced: a root */
     int err = rst_root_refuse(directory, path);
     if (!err) err = look_for_log(directory, path);
+    if (!err) err = rst_root_was_none(directory, path);
     if (!err) err = make_folder(directory, "blocks");
     if (!err) err = make_folder(directory, "index");
     if (err) return err;

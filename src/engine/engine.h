@@ -86,6 +86,7 @@ struct rst_engine {
     bool observer, threadless;
     bool mending;             /* ROOST_OPEN_REBUILD: a damaged index is made anew while opening */
     bool rebuilt;             /* it was */
+    bool index_damaged;       /* mending: a segment that replay needed cannot be read */
     uint64_t rebuild_missing; /* and so many memories were not found again */
     bool opened;              /* given to its user: other threads may be inside */
     bool forked;              /* set in a fork's child: every call answers ROOST_EFORK */
@@ -177,6 +178,8 @@ static inline uint64_t rst_engine_client(const struct rst_engine *engine) { retu
 /* ---- create.c ---- */
 /* 0, or ROOST_EFILESYSTEM with the name of the kind that is refused. */
 int rst_root_refuse(int file, const char *path);
+/* A folder without state.wal: 0, or ROOST_ECORRUPT with what to do when it was a root that lost it. */
+int rst_root_was_none(int directory, const char *path);
 /* The folder of a root that is to be: made if there is none, opened. Negative: why not, in words. */
 int rst_root_folder(const char *path);
 /* Why the folder of a root could not be opened, in words. Returns the error. */
@@ -333,6 +336,8 @@ int rst_mend_folder(struct rst_engine *engine);
 /* MANIFEST cannot be read (why: ROOST_ECORRUPT or ROOST_ENOENT): what it would say at least, from the log. 1: there it is, and the
  * index must be made anew; 0: there never was one; ROOST_EDAMAGED: the log is damaged too. */
 int rst_mend_manifest(struct rst_engine *engine, int why, struct rst_manifest_header *ret_header);
+/* There is no MANIFEST. 0: there never was one; ROOST_ECORRUPT: it is missing. */
+int rst_manifest_never_was(struct rst_engine *engine);
 void rst_mend_clients(struct rst_engine *engine);
 
 /* ---- clone.c, rescue.c: see roost.h ---- */

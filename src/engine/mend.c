@@ -85,6 +85,33 @@ static int header_from_log(struct rst_engine *engine, struct rst_ring *ring, siz
     return 0;
 }
 
+/* A root that was never checkpointed has no MANIFEST, and the whole of its log. One that lost it would look empty: something was sealed,
+ * after the log had been synced, or the ring was written over. */
+int rst_manifest_never_was(struct rst_engine *engine)
+{
+    struct rst_buffer bytes = {0}, scratch = {0};
+    struct rst_frame frame;
+    struct rst_ring ring;
+    uint64_t segment = 0;
+    bool lapped = false;
+    int first = rst_log_read_frame(&engine->log, 0, &bytes, &scratch, &frame);
+    rst_buffer_free(&bytes);
+    rst_buffer_free(&scratch);
+    if (first) return first < 0 ? first : 0;
+    int err = rst_ring_read(engine->log.file, engine->log.size, &ring);
+    if (err) return err;
+    size_t count = rst_ring_count(&ring);
+    for (size_t i = 0; i < count; i++) lapped |= rst_ring_at(&ring, i)->position >= engine->log.size;
+    rst_ring_free(&ring);
+    rst_os->list(engine->index_directory, greatest_segment, &segment);
+    if (!lapped && (count || !segment)) return 0;
+    return rst_fail(
+        ROOST_ECORRUPT,
+        "%s: index/MANIFEST is missing, so the root would look empty; nothing was touched: `roost -C %s rebuild` makes the "
+        "index anew",
+        engine->path, engine->path);
+}
+
 static int blocks_empty(struct rst_engine *engine)
 {
     uint32_t count;

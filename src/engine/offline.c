@@ -102,14 +102,17 @@ void rst_offline_release(struct rst_engine *engine)
     rst_engine_bare_free(engine);
 }
 
-int rst_offline_verify(const struct rst_offline *offline, roost_found_fn found, void *user, uint64_t *ret_memory_count)
+int rst_offline_verify(const struct rst_offline *offline, roost_found_fn found, void *user, uint64_t *ret_memory_count,
+                       int *ret_found_count)
 {
     struct rst_engine *engine = NULL;
     int err = rst_offline_engine(offline, true, &engine);
     if (!err) err = rst_recover_cold(engine, false);
     int count = err ? 0 : rst_verify(engine, found, user);
     if (!err && count < 0) err = count;
-    if (!err && count) err = rst_fail(ROOST_ECORRUPT, "%s: the copy fails %d of its checks", offline->path, count);
+    if (!err && count && !ret_found_count)
+        err = rst_fail(ROOST_ECORRUPT, "%s: the copy fails %d of its checks", offline->path, count);
+    if (!err && ret_found_count) *ret_found_count = count;
     if (!err && ret_memory_count) *ret_memory_count = engine->snapshot.memory_count;
     rst_offline_release(engine);
     return err;

@@ -19,8 +19,10 @@ int rst_offline_log(struct rst_offline *offline, struct rst_log_header *header, 
  * rst_offline_release. */
 int rst_offline_engine(const struct rst_offline *offline, bool observer, struct rst_engine **ret_engine);
 void rst_offline_release(struct rst_engine *engine);
-/* Reads all of it back and compares. What is found is told to `found`. 0; ROOST_ECORRUPT. *ret_memory_count (may be NULL). */
-int rst_offline_verify(const struct rst_offline *offline, roost_found_fn found, void *user, uint64_t *ret_memory_count);
+/* Reads all of it back and compares. What is found is told to `found`: ROOST_ECORRUPT, or 0 and how much it is when *ret_found_count is
+ * given. *ret_memory_count (may be NULL). */
+int rst_offline_verify(const struct rst_offline *offline, roost_found_fn found, void *user, uint64_t *ret_memory_count,
+                       int *ret_found_count);
 /* Gives state.wal its name: now it is a root. */
 int rst_offline_finish(struct rst_offline *offline);
 /* Closes everything; the files that were made are removed unless they became a root. */

@@ -279,7 +279,8 @@ int rst_recover_cold(struct rst_engine *engine, bool same_boot)
     bool lost = engine->mending && (err == ROOST_ECORRUPT || err == ROOST_ENOENT);
     if (lost) err = rst_mend_manifest(engine, err, &manifest.header);
     lost = lost && err == 1;
-    if (err == ROOST_ENOENT || lost) err = 0;
+    if (lost) err = 0;
+    if (err == ROOST_ENOENT) err = rst_manifest_never_was(engine);
     if (err) return err;
     begin_from_manifest(engine, &manifest.header);
     engine->writer.durable_position = engine->writer.completed_position = engine->writer.replay_position;
@@ -295,7 +296,7 @@ int rst_recover_cold(struct rst_engine *engine, bool same_boot)
     if (!err) {
         /* Segments that another version built, or that are damaged, are derived: made anew from the blocks. */
         struct rst_reader reader;
-        err = lost ? ROOST_ECORRUPT : rst_reader_begin_commit(engine, &reader);
+        err = lost || engine->index_damaged ? ROOST_ECORRUPT : rst_reader_begin_commit(engine, &reader);
         if (!err) rst_reader_end(&reader);
         if (err == ROOST_EVERSION || (err == ROOST_ECORRUPT && engine->mending)) {
             engine->rebuilt = true;
@@ -304,6 +305,11 @@ int rst_recover_cold(struct rst_engine *engine, bool same_boot)
         }
     }
     if (!err) err = replay(engine, same_boot);
+    if (err == ROOST_ECORRUPT && engine->mending && !engine->rebuilt) {
+        /* What the log forgets and replaces is looked up in segments that opened well and are damaged inside: made anew first. */
+        engine->index_damaged = true;
+        return rst_recover_cold(engine, same_boot);
+    }
     if (!err) err = judge_tail(engine, same_boot);
     if (err) return err;
     /* What was there before a reboot is on the disk. In the same boot it may be in the page cache alone, and a sync of it may have

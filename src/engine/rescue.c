@@ -351,6 +351,7 @@ static int build_index(struct rescue *rescue)
 
 static int make_root(struct rescue *rescue, const char *path, struct roost_copy *copy)
 {
+    int odd_count = 0;
     struct rst_log_header header = rescue->salvage.header;
     header.epoch = 1;
     int err = rst_offline_begin(path, &rescue->offline);
@@ -363,7 +364,9 @@ static int make_root(struct rescue *rescue, const char *path, struct roost_copy 
     rst_offline_release(rescue->engine);
     if (!err)
         err = rst_offline_verify(&rescue->offline, rescue->salvage.findings.found, rescue->salvage.findings.user,
-                                 &copy->memory_count);
+                                 &copy->memory_count, &odd_count);
+    /* What is left of a root may contradict itself: that is told, and counted, and no reason to save nothing. */
+    rescue->salvage.findings.count += odd_count;
     if (!err) err = rst_offline_finish(&rescue->offline);
     rst_offline_end(&rescue->offline, !err);
     return err;

@@ -45,6 +45,7 @@ static int open_files(struct rst_engine *engine)
     int err = rst_root_refuse(engine->root_directory, path); /* before flock is called: on some it hangs */
     if (err) return err;
     engine->log.file = rst_os->open(engine->root_directory, "state.wal", engine->observer ? RST_OPEN_READ : RST_OPEN_WRITE, 0);
+    if (engine->log.file == -ENOENT && rst_root_was_none(engine->root_directory, path)) return ROOST_ENOROOT;
     if (engine->log.file == -ENOENT)
         return rst_fail(ROOST_ENOROOT, "there is no root in %s; `roost -C %s init` makes one", path, path);
     if (engine->log.file == -EACCES || engine->log.file == -EROFS || engine->log.file == -EPERM)
@@ -260,10 +261,10 @@ int rst_engine_close(struct rst_engine *engine)
 {
     if (!engine) return 0;
     int err = 0;
+    if (!engine->forked) rst_service_stop(engine); /* which signals completions */
     rst_notify_close(engine->completions_notify);
     engine->completions_notify = NULL;
     if (!engine->forked) {
-        rst_service_stop(engine);
         if (!engine->observer) err = leave(engine);
         if (!err) err = engine->last_error;
         rst_handle_leave(engine);

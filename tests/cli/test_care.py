@@ -12,7 +12,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_cli import BINARY, CONFLICT, CORRUPT, NOT_FOUND, OK, PATIENCE, Case  # noqa: E402
+from test_cli import BINARY, CONFLICT, CORRUPT, NO_ROOT, NOT_FOUND, OK, PATIENCE, Case  # noqa: E402
 
 CHUNK = "blocks/chunk_0000.bin"
 
@@ -277,6 +277,82 @@ class TestDamage(Case):
         saved, answer = self.rescued()
         self.assertEqual(answer["findings"], [])
         self.assertEqual(self.text("-C", saved, "export"), before)
+
+    def test_a_lost_manifest_does_not_make_a_root_look_empty(self):
+        """The log was written over meanwhile: what the index named is nowhere else."""
+        shutil.rmtree(self.root)
+        self.ok("init", "--log-size", "64K", "--chunk-size", "1M", "--arena-size", "1M", "--region", "file")
+        self.ok("add", "--json", stdin="\n".join(json.dumps({"text": "memory %d" % i}) for i in range(1000)))
+        self.ok("kv", "set", "color", "green")
+        self.ok("checkpoint")
+        expected = [memory["text"] for memory in self.lines("list")]
+        backup = os.path.join(self.directory, "backup")
+        self.ok("backup", backup)
+        index = os.path.join(self.root, "index")
+        os.unlink(os.path.join(index, "MANIFEST"))
+        before = os.listdir(index)
+        for command in (["list"], ["check"], ["add", "more"], ["search", "memory"], ["checkpoint"], ["export"]):
+            self.fails(CORRUPT, *command, says="rebuild")
+        self.fails(CORRUPT, "restore", self.root, os.path.join(self.directory, "back"), says="rebuild")
+        self.assertEqual(os.listdir(index), before)
+        for _ in range(5):
+            rebuild = self.start("rebuild")
+            while rebuild.poll() is None and os.listdir(index) == before:
+                pass
+            rebuild.kill()
+            rebuild.wait()
+            if not os.path.exists(os.path.join(index, "MANIFEST")):
+                self.fails(CORRUPT, "list", says="rebuild")
+        self.ok("rebuild")
+        self.ok("check")
+        self.assertEqual([memory["text"] for memory in self.lines("list")], expected)
+        self.assertEqual(self.text("kv", "get", "color"), "green")
+
+    def test_a_lost_log_does_not_make_a_root_look_new(self):
+        os.unlink(os.path.join(self.root, "state.wal"))
+        for command in (["list"], ["check"], ["rebuild"]):
+            self.fails(NO_ROOT, *command, says="roost rescue")
+        self.fails(CORRUPT, "init", says="roost rescue")
+        self.assertFalse(os.path.exists(os.path.join(self.root, "state.wal")))
+        saved, answer = self.rescued(CORRUPT)
+        self.assertEqual([found["file"] for found in answer["findings"]], ["state.wal"])
+        self.assertEqual([memory["text"] for memory in self.lines("-C", saved, "list")], ["alpha one", "beta two", "gamma three"])
+
+    def test_a_rebuild_replays_what_needs_the_damaged_segment(self):
+        for i in range(300):
+            self.ok("add", "one of many %d" % i)
+        self.ok("checkpoint")
+        for name in ("2", "17", "250"):
+            self.ok("forget", name)
+        segment = max((name for name in os.listdir(os.path.join(self.root, "index")) if name.startswith("seg-")),
+                      key=lambda name: os.path.getsize(os.path.join(self.root, "index", name)))
+        with open(os.path.join(self.root, "index", segment), "r+b") as file:
+            file.seek(4096)
+            file.write(bytes(4096))
+        self.assertEqual(self.run_roost("check").returncode, CORRUPT)
+        self.ok("rebuild")
+        self.ok("check")
+        shown = [int(memory["id"]) for memory in self.lines("list")]
+        self.assertEqual(shown, [n for n in range(1, 304) if n not in (2, 17, 250)])
+
+    def test_rescue_makes_a_root_of_what_contradicts_itself(self):
+        """The newest of several blocks is lost, and the index that would have said what was in it."""
+        shutil.rmtree(self.root)
+        self.ok("init", "--log-size", "1M", "--chunk-size", "1M", "--region", "file")
+        for i in range(30):
+            self.ok("add", "memory %d " % i + "m" * 100000)
+        self.ok("forget", "3")
+        self.ok("checkpoint")
+        chunks = sorted(os.listdir(os.path.join(self.root, "blocks")))
+        self.assertGreater(len(chunks), 2)
+        shutil.rmtree(os.path.join(self.root, "index"))
+        os.unlink(os.path.join(self.root, "blocks", chunks[1]))
+        saved = os.path.join(self.directory, "saved")
+        self.assertEqual(self.run_roost("rescue", self.root, saved).returncode, CORRUPT)
+        self.ok("-C", saved, "add", "goes on")
+        texts = [memory["text"] for memory in self.lines("-C", saved, "list")]
+        self.assertGreater(len(texts), 10)
+        self.assertNotIn("3", [memory["id"] for memory in self.lines("-C", saved, "list")])
 
     def test_rescue_refuses_what_is_open_or_not_empty(self):
         holder = self.start("add", "--json")  # keeps the root open until its stdin ends

@@ -74,6 +74,25 @@ static void another_root_in_its_place_is_not_written(void)
 
 enum { WRITERS = 4 };
 
+/* Some completions; tells of those that were not applied. */
+static int take_completions(roost_root *root, uint32_t wait_ms)
+{
+    struct roost_completion landed[20];
+    for (int i = 0; i < 20; i++) landed[i] = (struct roost_completion)ROOST_COMPLETION_INIT;
+    int count = roost_poll(root, landed, 20, wait_ms);
+    CHECK(count >= 0);
+    for (int i = 0; i < count; i++) {
+        if (landed[i].result == ROOST_ECANCELED) {
+            /* Said not to be applied: the count in the end tells whether that was true. */
+            uint32_t lost = UINT32_MAX;
+            mp_give(numbers, &lost, sizeof lost);
+            continue;
+        }
+        GIVES(0, landed[i].result);
+    }
+    return count;
+}
+
 static int write_on(void *argument)
 {
     int own = (int)(intptr_t)argument;
@@ -116,6 +135,7 @@ static int write_on(void *argument)
         }
         if (count % 50 == 0) {
             /* Without waiting, too: each is completed once. */
+            int landed = 0;
             for (int i = 0; i < 20; i++) {
                 snprintf(text, sizeof text, "r%dx%uq", own, count++);
                 memory.text = roost_text(text);
@@ -123,25 +143,13 @@ static int write_on(void *argument)
                 GIVES(0, roost_batch_append(batch, &memory));
                 GIVES(0, roost_batch_stream_append(batch, roost_text("all"), roost_text(text)));
                 int err;
-                while ((err = roost_submit(root, batch, &write, NULL, NULL)) == ROOST_EAGAIN) poll(NULL, 0, 1);
+                while ((err = roost_submit(root, batch, &write, NULL, NULL)) == ROOST_EAGAIN) landed += take_completions(root, 1);
                 GIVES(0, err);
             }
-            for (int got_count = 0; got_count < 20;) {
-                struct roost_completion landed[20];
-                for (int i = 0; i < 20; i++) landed[i] = (struct roost_completion)ROOST_COMPLETION_INIT;
-                int n = roost_poll(root, landed, 20, MP_PATIENCE_MS);
-                CHECK(n > 0);
-                for (int i = 0; i < n; i++) {
-                    if (landed[i].result == ROOST_ECANCELED || landed[i].result == ROOST_EUNKNOWN) {
-                        /* Said not to be applied: the count below tells whether that was true. */
-                        CHECK(landed[i].result == ROOST_ECANCELED);
-                        uint32_t lost = UINT32_MAX;
-                        mp_give(numbers, &lost, sizeof lost);
-                        continue;
-                    }
-                    GIVES(0, landed[i].result);
-                }
-                got_count += n;
+            while (landed < 20) {
+                int more = take_completions(root, MP_PATIENCE_MS);
+                CHECK(more > 0);
+                landed += more;
             }
         }
     }
