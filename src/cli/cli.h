@@ -219,6 +219,8 @@ void json_bool(struct json_writer *writer, const char *name, bool value);
 void json_line_end(struct json_writer *writer);
 /* Several strings; NAME_base64 holds all of them when one is not UTF-8. */
 void json_bytes_list(struct json_writer *writer, const char *name, const struct roost_bytes *list, size_t count);
+/* What a hit says of its memory; it has no LSN. Points into the hit. */
+struct roost_memory cli_hit_memory(const struct roost_hit *hit);
 void json_memory_fields(struct json_writer *writer, const struct roost_memory *memory);
 /* Of these only what is there: agent, session, process, tool, metadata (as an object, or as the string metadata_text). */
 void json_origin_fields(struct json_writer *writer, const struct roost_memory *memory);
@@ -231,6 +233,7 @@ void json_state_fields(struct json_writer *writer, const struct roost_state *sta
 
 /* ---- JSON in ----------------------------------------------------------------------------------------------------- */
 
+bool bytes_equal(struct roost_bytes a, struct roost_bytes b);
 /* Leaves the first of equal ones; returns how many are left. */
 size_t cli_drop_repeated(struct roost_bytes *list, size_t count);
 /* A memory from an object as json_memory_fields writes it (id and lsn are passed over); it lives as long as the document. */

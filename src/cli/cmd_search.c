@@ -16,8 +16,7 @@ static const struct cli_option options[] = {
 
 static void json_hit(struct json_writer *writer, const struct roost_hit *hit)
 {
-    struct roost_memory origin = {
-        .agent = hit->agent, .session = hit->session, .process = hit->process, .tool = hit->tool, .metadata = hit->metadata};
+    struct roost_memory memory = cli_hit_memory(hit);
     json_open(writer, NULL, '{');
     json_id(writer, "id", hit->id);
     json_bytes(writer, "key", hit->key);
@@ -25,7 +24,7 @@ static void json_hit(struct json_writer *writer, const struct roost_hit *hit)
     json_bytes(writer, "text", hit->text);
     json_bytes_list(writer, "tags", hit->tags, hit->tag_count);
     json_signed(writer, "time_ns", hit->time_ns);
-    json_origin_fields(writer, &origin);
+    json_origin_fields(writer, &memory);
     json_close(writer, '}');
 }
 

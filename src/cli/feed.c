@@ -13,13 +13,17 @@
 #include <string.h>
 #include <time.h>
 
+bool bytes_equal(struct roost_bytes a, struct roost_bytes b)
+{
+    return a.size == b.size && (!a.size || memcmp(a.data, b.data, a.size) == 0);
+}
+
 size_t cli_drop_repeated(struct roost_bytes *list, size_t count)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
         bool repeated = false;
-        for (size_t k = 0; k < kept && !repeated; k++)
-            repeated = list[k].size == list[i].size && (!list[i].size || memcmp(list[k].data, list[i].data, list[i].size) == 0);
+        for (size_t k = 0; k < kept && !repeated; k++) repeated = bytes_equal(list[k], list[i]);
         if (!repeated) list[kept++] = list[i];
     }
     return kept;

@@ -96,7 +96,6 @@ bool json_text_close(struct json_text *text);
 /* The object under `name` in a memory's metadata; NULL: none. Free the document in any case. */
 const struct rst_json_value *foreign_metadata(const struct roost_memory *memory, const char *name,
                                               struct rst_json_document *ret_document);
-bool bytes_equal(struct roost_bytes a, struct roost_bytes b);
 bool bytes_begin(struct roost_bytes bytes, const char *prefix);
 /* May it be a tag, an agent's or a session's name? */
 bool foreign_name_fits(struct roost_bytes name);

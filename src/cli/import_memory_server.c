@@ -271,23 +271,29 @@ static bool is_own(struct reader *reader, const struct rst_json_value *const *me
     return own;
 }
 
+/* A memory under the key of `letter`, number. */
+static int add_keyed(struct reader *reader, char letter, uint64_t number, struct roost_bytes name, struct roost_memory *memory)
+{
+    struct key key;
+    make_key(&key, letter, number, -1, false, name);
+    memory->key = key_bytes(&key);
+    return intake_memory(&reader->intake, memory);
+}
+
 static int add_entity(struct reader *reader, const struct rst_json_value *const *members, struct roost_bytes metadata)
 {
     static const char *const between[] = {" (", ")"};
     struct roost_bytes name = members[1]->text, type = members[2]->text, tags[3];
     const struct roost_bytes parts[] = {name, type};
     struct roost_memory memory = ROOST_MEMORY_INIT;
-    struct key key;
     uint64_t number = count_key(reader, 'e', false, name);
     char *text = number ? join(parts, between, 2, &memory.text.size) : NULL;
     if (!text) return ROOST_ENOMEM;
-    make_key(&key, 'e', number, -1, false, name);
     memory.text.data = text;
-    memory.key = key_bytes(&key);
     memory.tags = tags;
     memory.tag_count = add_tag(tags, add_tag(tags, add_tag(tags, 0, name), type), roost_text("entity"));
     memory.metadata = metadata;
-    int error = intake_memory(&reader->intake, &memory);
+    int error = add_keyed(reader, 'e', number, name, &memory);
     int64_t place = 0;
     for (const struct rst_json_value *child = members[3]->first; child && !error; child = child->next)
         error = add_observation(reader, number, place++, name, child->text);
@@ -302,7 +308,6 @@ static int add_relation(struct reader *reader, const struct rst_json_value *cons
     struct roost_bytes from = members[1]->text, to = members[2]->text, type = members[3]->text, tags[3];
     const struct roost_bytes parts[] = {from, type, to};
     struct roost_memory memory = ROOST_MEMORY_INIT;
-    struct key key;
     char sizes[48]; /* so that other names never make the same key */
     snprintf(sizes, sizeof sizes, "%zu.%zu/", from.size, type.size);
     const struct roost_bytes name_parts[] = {roost_text(sizes), from, type, to};
@@ -312,13 +317,11 @@ static int add_relation(struct reader *reader, const struct rst_json_value *cons
     uint64_t number = names && text ? count_key(reader, 'r', false, name) : 0;
     int error = number ? 0 : ROOST_ENOMEM;
     if (!error) {
-        make_key(&key, 'r', number, -1, false, name);
         memory.text.data = text;
-        memory.key = key_bytes(&key);
         memory.tags = tags;
         memory.tag_count = add_tag(tags, add_tag(tags, add_tag(tags, 0, from), to), roost_text("relation"));
         memory.metadata = metadata;
-        error = intake_memory(&reader->intake, &memory);
+        error = add_keyed(reader, 'r', number, name, &memory);
     }
     free(names);
     free(text);

@@ -26,11 +26,6 @@ struct change {
 
 /* ---- Small things ------------------------------------------------------------------------------------------------ */
 
-bool bytes_equal(struct roost_bytes a, struct roost_bytes b)
-{
-    return a.size == b.size && (!a.size || memcmp(a.data, b.data, a.size) == 0);
-}
-
 bool bytes_begin(struct roost_bytes bytes, const char *prefix)
 {
     size_t size = strlen(prefix);

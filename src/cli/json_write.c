@@ -152,6 +152,23 @@ void json_bytes_list(struct json_writer *writer, const char *name, const struct 
     fputc(']', writer->file);
 }
 
+struct roost_memory cli_hit_memory(const struct roost_hit *hit)
+{
+    struct roost_memory memory = ROOST_MEMORY_INIT;
+    memory.id = hit->id;
+    memory.text = hit->text;
+    memory.key = hit->key;
+    memory.tags = hit->tags;
+    memory.tag_count = hit->tag_count;
+    memory.time_ns = hit->time_ns;
+    memory.agent = hit->agent;
+    memory.session = hit->session;
+    memory.process = hit->process;
+    memory.tool = hit->tool;
+    memory.metadata = hit->metadata;
+    return memory;
+}
+
 void json_memory_fields(struct json_writer *writer, const struct roost_memory *memory)
 {
     json_id(writer, "id", memory->id);

@@ -20,23 +20,6 @@ enum {
 };
 extern const struct cli_option hook_options[];
 
-static bool same(struct roost_bytes a, struct roost_bytes b)
-{
-    return a.size == b.size && (!a.size || memcmp(a.data, b.data, a.size) == 0);
-}
-
-static struct roost_memory memory_of(const struct roost_hit *hit)
-{
-    struct roost_memory memory = ROOST_MEMORY_INIT;
-    memory.id = hit->id;
-    memory.text = hit->text;
-    memory.agent = hit->agent;
-    memory.session = hit->session;
-    memory.process = hit->process;
-    memory.time_ns = hit->time_ns;
-    return memory;
-}
-
 /* ---- session-start: what is going on, what the last sessions did, what is new ---- */
 
 static void put_states(struct hook *hook)
@@ -78,7 +61,7 @@ static bool put_summaries(struct hook *hook)
     query.limit = SUMMARY_COUNT;
     int got = roost_search(hook->cli->root, &query, &hits);
     while (room && got >= 0 && (got = roost_hits_next(hits, &hit)) > 0) {
-        struct roost_memory memory = memory_of(&hit);
+        struct roost_memory memory = cli_hit_memory(&hit);
         room = hook_put_memory(hook, &memory);
     }
     roost_hits_close(hits);
@@ -88,7 +71,7 @@ static bool put_summaries(struct hook *hook)
 static bool has_tag(const struct roost_memory *memory, const char *tag)
 {
     for (size_t i = 0; i < memory->tag_count; i++)
-        if (same(memory->tags[i], roost_text(tag))) return true;
+        if (bytes_equal(memory->tags[i], roost_text(tag))) return true;
     return false;
 }
 
@@ -160,11 +143,11 @@ static int user_prompt(struct cli *cli)
     if (got < 0) code = cli_fail(got, "hook");
     double best = 0;
     while (hits && (got = roost_hits_next(hits, &hit)) > 0) {
-        struct roost_memory memory = memory_of(&hit);
+        struct roost_memory memory = cli_hit_memory(&hit);
         if (best == 0) best = hit.score;
         if (hit.score < best / 2) break;
         /* What this session itself remembered is in the model's context already. */
-        if (!same(hit.session, hook.session) && !hook_put_memory(&hook, &memory)) break;
+        if (!bytes_equal(hit.session, hook.session) && !hook_put_memory(&hook, &memory)) break;
     }
     roost_hits_close(hits);
     return hook_end(&hook, code);
@@ -358,7 +341,7 @@ static struct roost_bytes last_words(const struct hook *hook, struct rst_json_do
             const struct rst_json_value *message = rst_json_member(document->root, "message"),
                                         *role = rst_json_member(message, "role");
             const struct rst_json_value *content = rst_json_member(message, "content");
-            bool theirs = role && role->kind == RST_JSON_STRING && same(role->text, roost_text("assistant"));
+            bool theirs = role && role->kind == RST_JSON_STRING && bytes_equal(role->text, roost_text("assistant"));
             if (theirs && content && content->kind == RST_JSON_STRING) words = content->text;
             for (const struct rst_json_value *part = theirs && content ? content->first : NULL; part; part = part->next) {
                 const struct rst_json_value *text = rst_json_member(part, "text");

@@ -12,6 +12,8 @@
 
 #include <roost/uv.h>
 
+#include <stdarg.h>
+
 #include "cli/cli.h"
 
 enum {
@@ -93,6 +95,8 @@ struct mcp_call {
     char *error_data; /* JSON, or NULL */
 };
 
+/* A failure in words: it may quote the client, and be cut in the middle of a character, which is left out. */
+void mcp_put_words(char *ret_words, size_t size, const char *format, va_list arguments);
 /* Makes the call fail. The first one counts. */
 void mcp_fail(struct mcp_call *call, enum mcp_error code, const char *format, ...) CLI_PRINTF(3, 4);
 /* With data {"uri": uri}. */

@@ -14,10 +14,7 @@
 #define META_CLIENT "io.modelcontextprotocol/clientInfo"
 #define META_SERVER "io.modelcontextprotocol/serverInfo"
 
-static bool same(struct roost_bytes bytes, const char *text)
-{
-    return bytes.size == strlen(text) && memcmp(bytes.data, text, bytes.size) == 0;
-}
+static bool same(struct roost_bytes bytes, const char *text) { return bytes_equal(bytes, roost_text(text)); }
 
 /* ---- replies ---- */
 
@@ -128,17 +125,21 @@ void mcp_finish(struct mcp_call *call)
     mcp_end_if_done(mcp);
 }
 
+void mcp_put_words(char *ret_words, size_t size, const char *format, va_list arguments)
+{
+    vsnprintf(ret_words, size, format, arguments);
+    size_t good = strlen(ret_words);
+    if (!rst_utf8_valid(ret_words, good, &good)) ret_words[good] = '\0';
+}
+
 void mcp_fail(struct mcp_call *call, enum mcp_error code, const char *format, ...)
 {
     va_list arguments;
     if (call->error) return;
     call->error = code;
     va_start(arguments, format);
-    vsnprintf(call->error_text, sizeof call->error_text, format, arguments);
+    mcp_put_words(call->error_text, sizeof call->error_text, format, arguments);
     va_end(arguments);
-    /* It may quote the client, and be cut in the middle of a character. */
-    size_t good = strlen(call->error_text);
-    if (!rst_utf8_valid(call->error_text, good, &good)) call->error_text[good] = '\0';
 }
 
 static void set_data(struct mcp_call *call, void (*put)(struct json_writer *, void *), void *argument)
@@ -312,17 +313,12 @@ static void start(struct mcp_call *call)
 
 /* ---- notifications from the client ---- */
 
-static bool same_id(struct roost_bytes a, struct roost_bytes b)
-{
-    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
-}
-
 static void cancel(struct mcp *mcp, const struct rst_json_value *params)
 {
     const struct rst_json_value *id = rst_json_member(params, "requestId");
     if (!id) return;
     for (struct mcp_call *call = mcp->calls; call; call = call->next) {
-        if (!same_id(call->id, id->raw)) continue;
+        if (!bytes_equal(call->id, id->raw)) continue;
         rst_store_u32(&call->cancelled, 1); /* no reply comes any more, whatever becomes of it */
         if (call->waiting) return;
         if (mcp_listen_end(call)) {
@@ -377,7 +373,7 @@ static bool take_other(struct mcp_call *call, const struct rst_json_value *messa
     if (wrong) mcp_fail(call, MCP_INVALID_REQUEST, "%s", wrong);
     if (!wrong && params && params->kind != RST_JSON_OBJECT) mcp_fail(call, MCP_INVALID_PARAMS, "\"params\" must be an object");
     for (const struct mcp_call *other = mcp->calls; other; other = other->next)
-        if (same_id(other->id, call->id)) mcp_fail(call, MCP_INVALID_REQUEST, "a request with this id is under way");
+        if (bytes_equal(other->id, call->id)) mcp_fail(call, MCP_INVALID_REQUEST, "a request with this id is under way");
     call->params = params;
     return false;
 }

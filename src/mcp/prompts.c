@@ -40,12 +40,8 @@ static size_t put_hits(struct mcp_call *call, FILE *file, const struct roost_que
     size_t count = 0;
     int got = roost_search(call->root, query, &hits);
     while (got >= 0 && ((got = roost_hits_next(hits, &hit)) > 0 || got == ROOST_ECORRUPT)) {
-        struct roost_memory memory = ROOST_MEMORY_INIT;
         if (got < 0) continue;
-        memory.id = hit.id;
-        memory.text = hit.text;
-        memory.agent = hit.agent;
-        memory.session = hit.session;
+        struct roost_memory memory = cli_hit_memory(&hit);
         put_quoted(file, &memory);
         count++;
     }
@@ -197,7 +193,7 @@ static void offer_states(struct completion *completion)
 static bool offered_before(struct roost_bytes *seen, size_t count, struct roost_bytes value)
 {
     for (size_t i = 0; i < count; i++)
-        if (seen[i].size == value.size && memcmp(seen[i].data, value.data, value.size) == 0) return true;
+        if (bytes_equal(seen[i], value)) return true;
     return false;
 }
 

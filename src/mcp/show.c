@@ -41,18 +41,7 @@ void mcp_put_memory(struct json_writer *writer, const struct roost_memory *memor
 
 void mcp_put_hit(struct json_writer *writer, const struct roost_hit *hit, struct mcp_budget *budget)
 {
-    struct roost_memory memory = ROOST_MEMORY_INIT;
-    memory.id = hit->id;
-    memory.text = hit->text;
-    memory.key = hit->key;
-    memory.tags = hit->tags;
-    memory.tag_count = hit->tag_count;
-    memory.time_ns = hit->time_ns;
-    memory.agent = hit->agent;
-    memory.session = hit->session;
-    memory.process = hit->process;
-    memory.tool = hit->tool;
-    memory.metadata = hit->metadata;
+    struct roost_memory memory = cli_hit_memory(hit);
     mcp_put_memory(writer, &memory, budget);
     json_double(writer, "score", hit->score);
 }

@@ -202,10 +202,8 @@ void mcp_tool_fail(struct mcp_call *call, const char *format, ...)
     if (call->tool_failed) return;
     call->tool_failed = true;
     va_start(arguments, format);
-    vsnprintf(call->tool_error, sizeof call->tool_error, format, arguments);
+    mcp_put_words(call->tool_error, sizeof call->tool_error, format, arguments);
     va_end(arguments);
-    size_t good = strlen(call->tool_error);
-    if (!rst_utf8_valid(call->tool_error, good, &good)) call->tool_error[good] = '\0';
 }
 
 void mcp_tool_fail_error(struct mcp_call *call, int error, const char *what)
@@ -214,7 +212,7 @@ void mcp_tool_fail_error(struct mcp_call *call, int error, const char *what)
     mcp_tool_fail(call, "%s: %s", what, *detail ? detail : roost_error_text(error));
 }
 
-void mcp_put_tool_error(struct mcp_call *call, const char *text)
+static void put_text_content(struct mcp_call *call, const char *text)
 {
     json_open(&call->writer, "content", '[');
     json_open(&call->writer, NULL, '{');
@@ -222,6 +220,11 @@ void mcp_put_tool_error(struct mcp_call *call, const char *text)
     json_text(&call->writer, "text", text);
     json_close(&call->writer, '}');
     json_close(&call->writer, ']');
+}
+
+void mcp_put_tool_error(struct mcp_call *call, const char *text)
+{
+    put_text_content(call, text);
     json_bool(&call->writer, "isError", true);
 }
 
@@ -342,8 +345,7 @@ static bool arguments_known(struct mcp_call *call)
 static const struct mcp_tool *tool_named(const struct mcp *mcp, struct roost_bytes name)
 {
     for (size_t i = 0; i < mcp_tool_count; i++)
-        if (name.size == strlen(mcp_tools[i].name) && memcmp(name.data, mcp_tools[i].name, name.size) == 0)
-            return mcp_tool_offered(mcp, &mcp_tools[i]) ? &mcp_tools[i] : NULL;
+        if (bytes_equal(name, roost_text(mcp_tools[i].name))) return mcp_tool_offered(mcp, &mcp_tools[i]) ? &mcp_tools[i] : NULL;
     return NULL;
 }
 
@@ -365,14 +367,8 @@ static void run_tool(struct mcp_call *call)
     if (fclose(call->writer.file) != 0) mcp_tool_fail(call, "out of memory");
     call->writer = result;
     if (!call->tool_failed) {
-        struct roost_bytes structured = {text, size};
-        json_open(&call->writer, "content", '[');
-        json_open(&call->writer, NULL, '{');
-        json_text(&call->writer, "type", "text");
-        json_bytes(&call->writer, "text", structured);
-        json_close(&call->writer, '}');
-        json_close(&call->writer, ']');
-        json_raw(&call->writer, "structuredContent", structured);
+        put_text_content(call, text);
+        json_raw(&call->writer, "structuredContent", (struct roost_bytes){text, size});
     }
     free(text);
 }

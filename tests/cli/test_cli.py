@@ -110,7 +110,6 @@ class TestHelp(Case):
 
     def test_commands_that_texts_name_exist(self):
         """`roost SUB` in the list of errors, README and the manual page: each has help of its own."""
-        # Written at this moment by others; to be empty.
         man = re.sub(r"\\f[BRIP]|\\(?=-)|\\&|\"", "", (TOP / "man/roost.1").read_text(encoding="utf-8"))
         man = re.sub(r"(?m)^\.(?:B|BR|BI|RB|RI|IR) ", "", man)
         texts = {"errors.json": (TOP / "protocol/errors.json").read_text(encoding="utf-8"),
